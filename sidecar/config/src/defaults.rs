@@ -1,0 +1,37 @@
+//! What holds where nothing was said, and the limits. Applied only when a `Config` becomes a plan.
+
+use std::time::Duration;
+
+/// Consecutive failures after which a node is dead (seed: `max_fails`).
+pub const MAX_FAILS: u32 = 1;
+/// How long a dead node is left out (seed: `fail_timeout`).
+pub const FAIL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Idle life of a UDP channel (seed: `ttl`).
+pub const TTL: Duration = Duration::from_secs(60);
+/// How long one dial may take, name resolution included.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a silent node is waited for before the next one is dialled too; zero means never.
+pub const HEDGE_DELAY: Duration = Duration::from_millis(200);
+/// Connections one forward serves at a time; more wait in the kernel's accept queue.
+pub const MAX_CONNECTIONS: u32 = 10_000;
+/// How long one health check's dial may take where only the interval was given.
+pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long connections of a removed forward may go on.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest `maxFails`.
+pub const MAX_FAILS_LIMIT: u32 = 1_000;
+/// The largest `maxConnections`.
+pub const MAX_CONNECTIONS_LIMIT: u32 = 1_000_000;
+/// Targets one forward may have.
+pub const TARGETS_LIMIT: usize = 64;
+/// Nodes one hop may have.
+pub const HOP_NODES_LIMIT: usize = 16;
+/// Hops one chain may have.
+pub const CHAIN_LIMIT: usize = 8;
+/// Forwards one proxy may run.
+pub const FORWARDS_LIMIT: usize = 500;
+/// Size of one proxy's configuration document in bytes (a ConfigMap holds 1 MiB).
+pub const CONFIG_BYTES_LIMIT: usize = 900 * 1024;
+/// The proxy's own ports: administration and metrics.
+pub const RESERVED_PORTS: [u16; 2] = [19443, 19444];

@@ -1,0 +1,23 @@
+//! What operator, command line and proxy say to each other: `Config` in, `Report` out, and the GOST URL grammar.
+//! Nothing here does I/O; defaults are constants, applied when the engine makes its plan.
+
+mod address;
+mod config;
+pub mod defaults;
+pub mod duration;
+mod excerpt;
+mod key;
+mod nearest;
+mod report;
+mod scheme;
+mod strategy;
+pub mod url;
+pub mod yaml;
+
+pub use address::{AddressError, HostPort, check_host};
+pub use config::{CONFIG_VERSION, Config, ConfigError, Forward, HealthCheck, ReadConfig, Refused, RefusedReason};
+pub use key::ForwardKey;
+pub use nearest::nearest;
+pub use report::{ForwardReport, ForwardState, NodeReport, NodeRole, NodeState, REPORT_VERSION, Report};
+pub use scheme::*;
+pub use strategy::{Strategy, UnknownStrategy};
