@@ -1,0 +1,222 @@
+//! What the loops of one listener share with the recipe that started them: limit, live count, stop, trouble.
+//! Everything may be read and changed from any thread while the loops run; nobody has to ask twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+use crate::workers::Load;
+
+/// Why a listener accepts slowly or not at all at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Trouble {
+    /// It accepts.
+    #[default]
+    None,
+    /// As many connections are live as are allowed; clients wait in the backlog.
+    AtLimit,
+    /// The process or the system has no file descriptor left.
+    OutOfDescriptors,
+    /// The system has no memory left for sockets.
+    OutOfMemory,
+    /// The system refuses for another reason.
+    AcceptFailed,
+}
+
+/// What the loops do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    /// No more clients; the connections go on.
+    Stopped,
+    /// The connections are ended too.
+    Aborted,
+}
+
+/// The limit, the state and the end of one listener's loops.
+#[derive(Debug)]
+pub(crate) struct ServeControl {
+    live: AtomicUsize,
+    max: AtomicUsize,
+    room: Notify,
+    phase: watch::Sender<Phase>,
+    loops: watch::Sender<usize>,
+    trouble: watch::Sender<Trouble>,
+    /// Whether `trouble` is anything, readable without its lock.
+    troubled: AtomicBool,
+}
+
+impl ServeControl {
+    /// Makes the control of a listener that carries at most `max_connections` at once.
+    pub(crate) fn new(max_connections: usize) -> Arc<Self> {
+        Arc::new(Self {
+            live: AtomicUsize::new(0),
+            max: AtomicUsize::new(max_connections),
+            room: Notify::new(),
+            phase: watch::Sender::new(Phase::Serving),
+            loops: watch::Sender::new(0),
+            trouble: watch::Sender::new(Trouble::None),
+            troubled: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the live connections over all workers; a worker about to accept may count as one for a moment.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit at once; connections beyond a lower one go on.
+    pub(crate) fn set_max_connections(&self, max: usize) {
+        self.max.store(max, Ordering::SeqCst);
+        self.room.notify_waiters();
+    }
+
+    /// Ends accepting at once and gives up the listener; connections go on.
+    pub(crate) fn stop(&self) {
+        self.phase.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::Stopped;
+            }
+            serving
+        });
+    }
+
+    /// Ends accepting and all connections.
+    pub(crate) fn abort(&self) {
+        self.phase.send_replace(Phase::Aborted);
+    }
+
+    /// Waits until every loop has given up the listener and its last connection has ended.
+    pub(crate) async fn drained(&self) {
+        // The sender is here, so the wait cannot fail.
+        let _ = self.loops.subscribe().wait_for(|&loops| loops == 0).await;
+    }
+
+    /// Returns what keeps the listener from accepting at present.
+    pub(crate) fn trouble(&self) -> Trouble {
+        *self.trouble.borrow()
+    }
+
+    /// Returns a receiver that is told of every change of `trouble`.
+    pub(crate) fn watch_trouble(&self) -> watch::Receiver<Trouble> {
+        self.trouble.subscribe()
+    }
+
+    /// Takes room for one connection, if there is any.
+    pub(super) fn try_reserve(&self) -> bool {
+        let below = |live| (live < self.max.load(Ordering::SeqCst)).then_some(live + 1);
+        self.live.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).is_ok()
+    }
+
+    /// Gives back the room of one connection.
+    pub(super) fn release(&self) {
+        let before = self.live.fetch_sub(1, Ordering::SeqCst);
+        // Loops wait only at the limit.
+        if before >= self.max.load(Ordering::SeqCst) {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Waits until there is room for a connection, or may be.
+    pub(super) async fn room(&self) {
+        let mut told = std::pin::pin!(self.room.notified());
+        // Listen before looking, or a connection that ends in between is missed.
+        told.as_mut().enable();
+        if self.live.load(Ordering::SeqCst) >= self.max.load(Ordering::SeqCst) {
+            told.await;
+        }
+    }
+
+    /// Sets `trouble`; returns whether that is news.
+    pub(super) fn raise(&self, trouble: Trouble) -> bool {
+        self.trouble.send_if_modified(|now| {
+            self.troubled.store(true, Ordering::SeqCst);
+            std::mem::replace(now, trouble) != trouble
+        })
+    }
+
+    /// A client was accepted: the system has what that takes. More clients may be waiting at the limit.
+    pub(super) fn clear_shortage(&self) {
+        self.clear(|trouble| trouble != Trouble::AtLimit);
+    }
+
+    /// No client is waiting.
+    pub(super) fn clear_all(&self) {
+        self.clear(|_| true);
+    }
+
+    fn clear(&self, over: fn(Trouble) -> bool) {
+        if !self.troubled.load(Ordering::Relaxed) {
+            return;
+        }
+        self.trouble.send_if_modified(|now| {
+            let news = *now != Trouble::None && over(*now);
+            if news {
+                *now = Trouble::None;
+                self.troubled.store(false, Ordering::SeqCst);
+            }
+            news
+        });
+    }
+
+    pub(super) fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Counts one more loop until the guard is dropped.
+    pub(super) fn enter_loop(self: &Arc<Self>) -> LoopGuard {
+        self.loops.send_modify(|loops| *loops += 1);
+        LoopGuard(Arc::clone(self))
+    }
+}
+
+/// A loop that has not ended.
+#[derive(Debug)]
+pub(super) struct LoopGuard(Arc<ServeControl>);
+
+impl LoopGuard {
+    pub(super) fn control(&self) -> &Arc<ServeControl> {
+        &self.0
+    }
+}
+
+impl Drop for LoopGuard {
+    fn drop(&mut self) {
+        self.0.loops.send_modify(|loops| *loops -= 1);
+    }
+}
+
+/// The room one live connection takes, in the listener's count and its worker's; dropping it gives both back.
+#[derive(Debug)]
+pub(super) struct Admission {
+    control: Arc<ServeControl>,
+    load: Arc<Load>,
+    worker: usize,
+}
+
+impl Admission {
+    /// Turns reserved room into that of a connection on `worker`.
+    pub(super) fn new(control: Arc<ServeControl>, load: Arc<Load>, worker: usize) -> Self {
+        load.add(worker);
+        Self { control, load, worker }
+    }
+
+    pub(super) fn move_to(&mut self, worker: usize) {
+        self.load.remove(self.worker);
+        self.load.add(worker);
+        self.worker = worker;
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.load.remove(self.worker);
+        self.control.release();
+    }
+}

@@ -1,0 +1,213 @@
+//! Dials one node: resolve, then all its addresses by happy eyeballs (RFC 8305), within one time limit.
+//! Says who failed and why; judging what that means for the node is the selector's.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use fairlead_config::HostPort;
+use futures::{StreamExt, stream::FuturesUnordered};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::resolve::Resolver;
+
+/// How long one address may be silent before the next one is tried as well (RFC 8305 section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// A peer that vanished is noticed after 60 + 3 × 15 s.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_PROBES: u32 = 3;
+
+/// A dial that failed: which node, and why. Its text is `status.nodes[].lastError`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{node}: {cause}")]
+pub struct DialError {
+    pub node: HostPort,
+    pub cause: DialCause,
+}
+
+/// Why a dial failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialCause {
+    #[error("connection refused")]
+    Refused,
+    #[error("no answer within {}", fairlead_config::duration::format(*.0))]
+    Timeout(Duration),
+    #[error("name not resolved: {0}")]
+    Resolve(String),
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Other(String),
+    /// Our own shortage (descriptors, memory, source ports): says nothing about the node.
+    #[error("this host is out of resources: {0}")]
+    Local(String),
+}
+
+impl DialCause {
+    /// The label of the failure in metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Timeout(_) => "timeout",
+            Self::Resolve(_) => "resolve",
+            Self::Unreachable(_) => "unreachable",
+            Self::Other(_) => "other",
+            Self::Local(_) => "local",
+        }
+    }
+
+    /// Every label, in the order of [`DialCause::index`].
+    pub const REASONS: [&'static str; 6] = ["refused", "timeout", "resolve", "unreachable", "other", "local"];
+
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Refused => 0,
+            Self::Timeout(_) => 1,
+            Self::Resolve(_) => 2,
+            Self::Unreachable(_) => 3,
+            Self::Other(_) => 4,
+            Self::Local(_) => 5,
+        }
+    }
+
+    /// Whether the failure says something about the node.
+    pub(crate) fn is_the_nodes(&self) -> bool {
+        !matches!(self, Self::Local(_))
+    }
+}
+
+impl From<&io::Error> for DialCause {
+    fn from(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match rustix::io::Errno::from_io_error(error) {
+            Some(Errno::CONNREFUSED) => Self::Refused,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
+                Self::Local(error.to_string())
+            }
+            Some(Errno::HOSTUNREACH | Errno::NETUNREACH) => Self::Unreachable(error.to_string()),
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// Dials `node` on behalf of a client or a health check; every failure is a [`DialError`].
+pub(crate) async fn dial(
+    node: Arc<HostPort>,
+    limit: Duration,
+    resolver: Arc<Resolver>,
+) -> Result<TcpStream, DialError> {
+    let attempt = async {
+        match node.host.parse() {
+            Ok(ip) => connect(SocketAddr::new(ip, node.port)).await.map_err(|e| DialCause::from(&e)),
+            Err(_) => {
+                let addresses = resolver.resolve(&node.host).await.map_err(DialCause::Resolve)?;
+                race(addresses.iter().map(|ip| SocketAddr::new(*ip, node.port)).collect()).await
+            }
+        }
+    };
+    let result = timeout(limit, attempt).await.unwrap_or(Err(DialCause::Timeout(limit)));
+    result.map_err(|cause| DialError { node: (*node).clone(), cause })
+}
+
+/// Tries the addresses one after the other, each new one as soon as the last one failed or was silent for a while.
+async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialCause> {
+    let mut waiting = interleave(addresses).into_iter();
+    let mut running = FuturesUnordered::new();
+    let mut failure = DialCause::Resolve("no address".to_owned());
+    loop {
+        match waiting.next() {
+            Some(address) => running.push(connect(address)),
+            None if running.is_empty() => return Err(failure),
+            None => {}
+        }
+        let more = waiting.len() > 0;
+        tokio::select! {
+            Some(result) = running.next() => match result {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = DialCause::from(&error),
+            },
+            () = sleep(ATTEMPT_DELAY), if more => {}
+        }
+    }
+}
+
+/// Alternates between the families, keeping the resolver's order within each (RFC 8305 section 4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv6() == first_is_v6);
+    let longest = first.len().max(second.len());
+    (0..longest).flat_map(|i| [first.get(i), second.get(i)]).flatten().copied().collect()
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keep_alive())?;
+    Ok(stream)
+}
+
+/// The keep-alive of both sides of a forward.
+pub(crate) fn keep_alive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(KEEP_ALIVE_IDLE).with_interval(KEEP_ALIVE_INTERVAL).with_retries(KEEP_ALIVE_PROBES)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    async fn dialled(node: HostPort, limit: Duration) -> Result<TcpStream, DialError> {
+        dial(Arc::new(node), limit, Arc::new(Resolver::default())).await
+    }
+
+    #[test]
+    fn families_alternate_beginning_with_the_resolvers_first() {
+        let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let mixed = parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
+        assert_eq!(interleave(mixed), parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]));
+    }
+
+    #[test]
+    fn our_own_shortage_is_not_the_nodes_failure() {
+        for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NOBUFS, rustix::io::Errno::ADDRNOTAVAIL] {
+            assert!(!DialCause::from(&io::Error::from(errno)).is_the_nodes());
+        }
+        assert!(DialCause::from(&io::Error::from(rustix::io::Errno::HOSTUNREACH)).is_the_nodes());
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_refused_and_the_text_names_the_node() {
+        let port = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
+        let error = dialled(HostPort::new("127.0.0.1", port), Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("127.0.0.1:{port}: connection refused"));
+    }
+
+    #[tokio::test]
+    async fn a_name_with_several_addresses_is_tried_at_each() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // "localhost" is both loopback addresses, and nothing listens at ::1.
+        let stream = dialled(HostPort::new("localhost", port), Duration::from_secs(5)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_silent_node_is_given_up_at_the_limit() {
+        let silent = crate::testing::Silent::new();
+        let error = dialled(silent.address(), Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(error.cause, DialCause::Timeout(Duration::from_millis(100)));
+        assert!(error.to_string().ends_with("no answer within 100ms"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_nobody_knows_is_a_resolve_error() {
+        let error = dialled(HostPort::new("no-such-name.invalid", 1), Duration::from_secs(30)).await.unwrap_err();
+        assert_eq!(error.cause.reason(), "resolve");
+    }
+}

@@ -1,0 +1,256 @@
+//! `Engine`: runs a plan, goes over to the next one by difference, and says how it goes.
+//! Called by the command line and, through it, by the operator's pushes; knows neither files nor Kubernetes.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fairlead_config::{ForwardKey, Report, defaults};
+use rustix::io::Errno;
+use tokio::{runtime::Handle, sync::watch, task::JoinSet};
+
+use crate::{
+    accept::ServeControl,
+    changes::Changes,
+    forward::local_tcp::LocalTcp,
+    plan::{ForwardPlan, Plan, Planned, difference},
+    report,
+    resolve::Resolver,
+    workers::Workers,
+};
+
+/// How long after a failed listen the next attempt is made; doubles up to the limit.
+const LISTEN_RETRY: Duration = Duration::from_secs(1);
+const LISTEN_RETRY_LIMIT: Duration = Duration::from_secs(15);
+
+/// What the engine is started with.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Threads that serve connections, each on a runtime of its own.
+    pub workers: NonZeroUsize,
+    /// How long connections of a removed forward may go on.
+    pub drain_timeout: Duration,
+}
+
+/// A running engine. Dropping it ends every connection at once.
+pub struct Engine {
+    context: Arc<Context>,
+    state: Arc<Mutex<State>>,
+    drain_timeout: Duration,
+}
+
+/// What every forward of the engine uses.
+pub(crate) struct Context {
+    pub(crate) workers: Workers,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) changes: Changes,
+    /// Where tasks that serve no connection run.
+    pub(crate) control: Handle,
+}
+
+/// What runs now.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) plan: Plan,
+    pub(crate) forwards: BTreeMap<ForwardKey, Running>,
+    /// Removed forwards whose connections still go on.
+    draining: JoinSet<()>,
+}
+
+/// One planned forward and what became of it.
+pub(crate) struct Running {
+    pub(crate) plan: ForwardPlan,
+    pub(crate) digest: String,
+    pub(crate) listener: Result<LocalTcp, ListenError>,
+}
+
+/// A listener that could not be opened, in one line that names the address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("listen on {address}: {cause}")]
+pub struct ListenError {
+    pub address: String,
+    pub cause: String,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self { workers, drain_timeout: defaults::DRAIN_TIMEOUT }
+    }
+}
+
+impl Engine {
+    /// Starts the workers. Call it within the tokio runtime whose tasks shall watch over the forwards.
+    pub fn start(options: &EngineOptions) -> io::Result<Self> {
+        let context = Context {
+            workers: Workers::start(options.workers.get())?,
+            resolver: Arc::default(),
+            changes: Changes::new(),
+            control: Handle::current(),
+        };
+        Ok(Self { context: Arc::new(context), state: Arc::default(), drain_timeout: options.drain_timeout })
+    }
+
+    /// Goes over to `plan`. What did not change is not touched; a listener that can't be opened is tried again
+    /// later, and the report says so.
+    pub fn apply(&self, plan: Plan) {
+        let mut state = self.state();
+        let running = state.forwards.iter().map(|(key, running)| (key.clone(), running.plan.clone())).collect();
+        let difference = difference(&running, &plan.forwards);
+        for key in &difference.stop {
+            if let Some(stopped) = state.forwards.remove(key) {
+                self.drain(&mut state, stopped);
+            }
+        }
+        for key in &difference.update {
+            if let (Some(running), Some(planned)) = (state.forwards.get_mut(key), plan.forwards.get(key)) {
+                running.update(planned, &self.context);
+            }
+        }
+        for key in &difference.start {
+            if let Some(planned) = plan.forwards.get(key) {
+                let running = self.start_forward(key, planned);
+                state.forwards.insert(key.clone(), running);
+            }
+        }
+        for (key, running) in &mut state.forwards {
+            running.digest = plan.forwards.get(key).map(|planned| planned.digest.clone()).unwrap_or_default();
+        }
+        state.plan = plan;
+        drop(state);
+        self.context.changes.notify();
+    }
+
+    /// What runs and how its nodes fare.
+    pub fn report(&self) -> Report {
+        report::report(&self.state())
+    }
+
+    /// A receiver that wakes at every change of the report.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.context.changes.subscribe()
+    }
+
+    /// The counters of every forward.
+    pub fn stats(&self) -> Vec<report::ForwardStats> {
+        report::stats(&self.state())
+    }
+
+    /// Stops accepting, and returns once every connection has ended or the drain time-out is over.
+    pub async fn shutdown(&self) {
+        let mut draining = {
+            let mut state = self.state();
+            for (_, stopped) in std::mem::take(&mut state.forwards) {
+                self.drain(&mut state, stopped);
+            }
+            std::mem::take(&mut state.draining)
+        };
+        while draining.join_next().await.is_some() {}
+    }
+
+    fn drain(&self, state: &mut State, stopped: Running) {
+        let Ok(mut forward) = stopped.listener else { return };
+        let control = forward.stop();
+        while state.draining.try_join_next().is_some() {}
+        state.draining.spawn_on(drain(control, self.drain_timeout), &self.context.control);
+    }
+
+    fn start_forward(&self, key: &ForwardKey, planned: &Planned) -> Running {
+        let running = Running::start(key, planned, &self.context);
+        if running.listener.is_err() {
+            let (context, state) = (Arc::downgrade(&self.context), Arc::downgrade(&self.state));
+            let (key, plan) = (key.clone(), planned.plan.clone());
+            self.context.control.spawn(async move {
+                let mut pause = LISTEN_RETRY;
+                loop {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LISTEN_RETRY_LIMIT);
+                    let (Some(context), Some(state)) = (context.upgrade(), state.upgrade()) else { return };
+                    if retry(&key, &plan, &context, &state) {
+                        return;
+                    }
+                }
+            });
+        }
+        running
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Tries a failed listener again; true when there is nothing left to try.
+fn retry(key: &ForwardKey, plan: &ForwardPlan, context: &Context, state: &Mutex<State>) -> bool {
+    let mut state = lock(state);
+    let Some(running) = state.forwards.get_mut(key) else { return true };
+    if running.listener.is_ok() || running.plan.listen != plan.listen {
+        return true;
+    }
+    let (digest, plan) = (running.digest.clone(), running.plan.clone());
+    *running = Running::start(key, &Planned { digest, plan }, context);
+    let listens = running.listener.is_ok();
+    drop(state);
+    if listens {
+        context.changes.notify();
+    }
+    listens
+}
+
+/// A poisoned lock is used on: the state is whole between any two of its changes.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn drain(control: Arc<ServeControl>, limit: Duration) {
+    if tokio::time::timeout(limit, control.drained()).await.is_err() {
+        control.abort();
+        control.drained().await;
+    }
+}
+
+impl Running {
+    fn start(key: &ForwardKey, planned: &Planned, context: &Context) -> Self {
+        let listener =
+            LocalTcp::start(key, &planned.plan, context).map_err(|error| ListenError::new(&planned.plan, &error));
+        match &listener {
+            Ok(_) => tracing::info!(forward = %key, listen = %planned.plan.listen, "listening"),
+            Err(error) => tracing::warn!(forward = %key, %error, "not listening"),
+        }
+        Self { plan: planned.plan.clone(), digest: planned.digest.clone(), listener }
+    }
+
+    fn update(&mut self, planned: &Planned, context: &Context) {
+        self.plan = planned.plan.clone();
+        if let Ok(forward) = &mut self.listener {
+            forward.update(&planned.plan, context);
+        }
+    }
+}
+
+impl ListenError {
+    fn new(plan: &ForwardPlan, error: &io::Error) -> Self {
+        let port = plan.listen.port;
+        let cause = match Errno::from_io_error(error) {
+            Some(Errno::ADDRINUSE) => {
+                "the address is in use; choose another listen port or stop the program that has it".to_owned()
+            }
+            Some(Errno::ACCESS | Errno::PERM) => format!(
+                "no right to bind port {port}; choose a port from 1024 up, or allow low ports \
+                 (net.ipv4.ip_unprivileged_port_start, CAP_NET_BIND_SERVICE)"
+            ),
+            Some(Errno::ADDRNOTAVAIL) => {
+                "this host does not have that address; name one it has, or leave the host empty for all".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self { address: plan.listen.to_string(), cause }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Local TCP forward (seed: `tcp://`): a client accepted here is connected to one of the targets.
+//!
+//! The life of one connection: `accept` hands it to `handle` on a worker, `connect` finds a node that answers,
+//! `relay` copies both ways until both are done. The plan is looked at once, when the connection begins:
+//! a later plan never touches it.
+
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs},
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use arc_swap::ArcSwap;
+use fairlead_config::{ForwardKey, HostPort, NodeReport};
+use rustix::io::Errno;
+use socket2::SockRef;
+use tokio::{net::TcpStream, task::AbortHandle};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    accept::{self, Accepted, ServeControl, Trouble},
+    connect::{Connected, Dialer, connect},
+    engine::Context,
+    group::Group,
+    health,
+    plan::ForwardPlan,
+    relay::{ByteCounters, relay},
+    report::{ForwardStats, NodeStats},
+    resolve::Resolver,
+    stats::ClientCounters,
+};
+
+/// A running local TCP forward.
+pub(crate) struct LocalTcp {
+    shared: Arc<Shared>,
+    listener: Arc<TcpListener>,
+    health: Option<AbortHandle>,
+}
+
+/// What the forward's connections share.
+struct Shared {
+    key: ForwardKey,
+    plan: ArcSwap<ForwardPlan>,
+    group: Arc<Group>,
+    control: Arc<ServeControl>,
+    resolver: Arc<Resolver>,
+    judges: TaskTracker,
+    clients: ClientCounters,
+    /// One per worker, so that cores don't fight over a cache line.
+    bytes: Vec<ByteCounters>,
+}
+
+impl LocalTcp {
+    /// Listens and starts to serve. The error is the listener's.
+    pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, context: &Context) -> io::Result<Self> {
+        let listener = Arc::new(listen(&plan.listen)?);
+        let name = key.to_string();
+        let shared = Arc::new(Shared {
+            key: key.clone(),
+            plan: ArcSwap::from_pointee(plan.clone()),
+            group: Arc::new(Group::new(name, plan.rules, &plan.targets, context.changes.clone())),
+            control: ServeControl::new(plan.max_connections),
+            resolver: Arc::clone(&context.resolver),
+            judges: TaskTracker::new(),
+            clients: ClientCounters::default(),
+            bytes: (0..context.workers.len()).map(|_| ByteCounters::default()).collect(),
+        });
+        let handler = {
+            let shared = Arc::clone(&shared);
+            move |accepted| handle(Arc::clone(&shared), accepted)
+        };
+        accept::serve(&context.workers, Arc::clone(&listener), Arc::clone(&shared.control), handler);
+        let (mut troubles, changes) = (shared.control.watch_trouble(), context.changes.clone());
+        context.control.spawn(async move {
+            while troubles.changed().await.is_ok() {
+                changes.notify();
+            }
+        });
+        let mut forward = Self { shared, listener, health: None };
+        forward.check_health(context);
+        Ok(forward)
+    }
+
+    /// Takes a new plan for the same listener; established connections go on under the old one.
+    pub(crate) fn update(&mut self, plan: &ForwardPlan, context: &Context) {
+        self.shared.group.reconfigure(plan.rules, &plan.targets);
+        self.shared.control.set_max_connections(plan.max_connections);
+        let old = self.shared.plan.swap(Arc::new(plan.clone()));
+        if old.health_check != plan.health_check {
+            self.check_health(context);
+        }
+    }
+
+    fn check_health(&mut self, context: &Context) {
+        if let Some(old) = self.health.take() {
+            old.abort();
+        }
+        let plan = self.shared.plan.load();
+        if let Some(check) = plan.health_check {
+            let task = health::check(Arc::clone(&self.shared.group), check, Arc::clone(&self.shared.resolver));
+            self.health = Some(context.control.spawn(task).abort_handle());
+        }
+    }
+
+    /// Stops accepting and gives the port back; connections go on until they end or `abort`.
+    pub(crate) fn stop(&mut self) -> Arc<ServeControl> {
+        if let Some(health) = self.health.take() {
+            health.abort();
+        }
+        self.shared.control.stop();
+        // The port is free at once, also while a worker still holds the descriptor.
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Read);
+        Arc::clone(&self.shared.control)
+    }
+}
+
+impl LocalTcp {
+    /// The targets and how they fare.
+    pub(crate) fn nodes(&self) -> Vec<NodeReport> {
+        self.shared.group.report()
+    }
+
+    /// What keeps it from accepting as it should, in one line.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let line = match self.shared.control.trouble() {
+            Trouble::None => return None,
+            Trouble::AtLimit => "maxConnections are open; further clients wait until one ends",
+            Trouble::OutOfDescriptors => {
+                "out of file descriptors; accepting is slowed down: raise the limit (ulimit -n) or lower maxConnections"
+            }
+            Trouble::OutOfMemory => "out of memory for sockets; accepting is slowed down",
+            Trouble::AcceptFailed => "the system refuses to accept; see the log",
+        };
+        Some(line.to_owned())
+    }
+
+    /// The counters as they stand.
+    pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
+        let Shared { clients, bytes, group, control, .. } = &*self.shared;
+        let states = group.report();
+        let nodes = group.nodes().into_iter().zip(states).map(|(node, report)| NodeStats {
+            address: (*node.address).clone(),
+            state: report.state,
+            connections: node.counters.connections.load(Relaxed),
+            failures: node.counters.failures(),
+            dial_times: node.counters.dial_times(),
+        });
+        ForwardStats {
+            key: key.clone(),
+            accepted: clients.accepted.load(Relaxed),
+            open: control.live() as u64,
+            unserved: clients.unserved.load(Relaxed),
+            passed_on: clients.passed_on.load(Relaxed),
+            hedged: clients.hedged.load(Relaxed),
+            copy_errors: clients.copy_errors.load(Relaxed),
+            bytes_to_upstream: bytes.iter().map(|bytes| bytes.to_upstream.load(Relaxed)).sum(),
+            bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
+            nodes: nodes.collect(),
+        }
+    }
+}
+
+/// Binds the listening address; an empty host is every address, IPv6 included where the system has it.
+fn listen(address: &HostPort) -> io::Result<TcpListener> {
+    if address.host.is_empty() {
+        let v6 = SocketAddr::from(([0u16; 8], address.port));
+        return accept::listen(v6).or_else(|error| match Errno::from_io_error(&error) {
+            // A system without IPv6.
+            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
+                accept::listen(SocketAddr::from(([0u8; 4], address.port)))
+            }
+            _ => Err(error),
+        });
+    }
+    let mut found: Vec<SocketAddr> = (address.host.as_str(), address.port).to_socket_addrs()?.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    let first = found.first().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+    accept::listen(*first)
+}
+
+async fn handle(shared: Arc<Shared>, accepted: Accepted) {
+    shared.clients.accepted.fetch_add(1, Relaxed);
+    let idle_timeout = shared.plan.load().idle_timeout;
+    // Boxed: an established connection then keeps only what copying needs.
+    let Ok(connected) = Box::pin(upstream(&shared, &accepted.peer)).await else {
+        refuse(accepted.stream);
+        return;
+    };
+    connected.node.counters.connections.fetch_add(1, Relaxed);
+    let bytes = &shared.bytes[accepted.worker];
+    if let Err(error) = relay(accepted.stream, connected.stream, bytes, idle_timeout).await {
+        shared.clients.copy_errors.fetch_add(1, Relaxed);
+        tracing::debug!(forward = %shared.key, peer = %accepted.peer, %error, "connection ended");
+    }
+}
+
+async fn upstream(shared: &Shared, peer: &SocketAddr) -> Result<Connected, ()> {
+    let dialer = Dialer {
+        resolver: Arc::clone(&shared.resolver),
+        timeout: shared.plan.load().dial_timeout,
+        judges: shared.judges.clone(),
+    };
+    connect(&shared.group, &dialer, &shared.clients).await.map_err(|error| {
+        shared.clients.unserved.fetch_add(1, Relaxed);
+        let error = error.map_or_else(|| "no target".to_owned(), |error| error.to_string());
+        tracing::debug!(forward = %shared.key, %peer, error, "no target answered");
+    })
+}
+
+/// Ends a client that nobody could serve by a reset: a plain close would read as an empty answer.
+fn refuse(client: TcpStream) {
+    let _ = SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO));
+}

@@ -1,0 +1,3 @@
+//! The recipes, one file each: accept → select → connect → copy.
+
+pub(crate) mod local_tcp;

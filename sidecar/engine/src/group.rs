@@ -1,0 +1,195 @@
+//! A group of nodes as the running proxy holds it: the selector behind a lock, and each node's counters.
+//! Gives out dials to make (`Dialing`) and takes their outcomes back; every dial is accounted for, also a dropped one.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use fairlead_config::{HostPort, NodeReport, NodeRole, NodeState};
+
+use crate::{
+    changes::Changes,
+    dial::DialError,
+    selector::{Choice, Outcome, Rules, Selector, Ticket, Why},
+    stats::NodeCounters,
+};
+
+/// Nodes with one strategy and one idea of who is alive.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Who asks, for the log: `forward "shop/db"`.
+    name: String,
+    members: Mutex<Members>,
+    changes: Changes,
+}
+
+#[derive(Debug)]
+struct Members {
+    selector: Selector,
+    /// In the selector's order.
+    nodes: Vec<Arc<Node>>,
+}
+
+/// One node's address and counters; outlives its place in the list while connections use it.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) address: Arc<HostPort>,
+    pub(crate) counters: NodeCounters,
+    /// Dials that lost their race and run on only to be judged.
+    pub(crate) judging: AtomicU32,
+}
+
+/// A dial that was given out. Dropped without an outcome, it is recorded as unjudged.
+#[derive(Debug)]
+pub(crate) struct Dialing {
+    group: Arc<Group>,
+    choice: Choice,
+    pub(crate) node: Arc<Node>,
+    started: Instant,
+    open: bool,
+}
+
+impl Group {
+    pub(crate) fn new(name: String, rules: Rules, addresses: &[HostPort], changes: Changes) -> Self {
+        let nodes = addresses.iter().map(Node::new).collect();
+        Self { name, members: Mutex::new(Members { selector: Selector::new(rules, addresses), nodes }), changes }
+    }
+
+    /// Takes a new list and new rules; nodes in both lists keep their liveness and counters.
+    pub(crate) fn reconfigure(&self, rules: Rules, addresses: &[HostPort]) {
+        let mut members = self.members();
+        let origins = members.selector.reconfigure(rules, addresses);
+        let old = std::mem::take(&mut members.nodes);
+        let kept = |origin: Option<usize>| origin.and_then(|index| old.get(index)).cloned();
+        members.nodes =
+            origins.into_iter().zip(addresses).map(|(o, a)| kept(o).unwrap_or_else(|| Node::new(a))).collect();
+    }
+
+    /// The next dial for the client of `ticket`, with the time after which to hedge it.
+    pub(crate) fn select(
+        self: &Arc<Self>,
+        ticket: &mut Ticket,
+        why: Why,
+    ) -> Option<(Dialing, Option<std::time::Duration>)> {
+        let (now, dice) = (Instant::now(), rand::random());
+        let mut members = self.members();
+        let choice = members.selector.select(ticket, why, now, dice)?;
+        Some((self.dialing(choice, &members.nodes[choice.index], now), choice.hedge_after))
+    }
+
+    /// A dial of every node, for a health check: judged as any other.
+    pub(crate) fn dial_each(self: &Arc<Self>) -> Vec<Dialing> {
+        let now = Instant::now();
+        let members = self.members();
+        let choices = members.selector.choices();
+        choices.zip(&members.nodes).map(|(choice, node)| self.dialing(choice, node, now)).collect()
+    }
+
+    /// Every node with its state, in the order of the list.
+    pub(crate) fn report(&self) -> Vec<NodeReport> {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let in_unix_ms = |at: Instant| {
+            let then = wall - now.saturating_duration_since(at);
+            then.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        };
+        let members = self.members();
+        let report = members.selector.nodes().map(|node| NodeReport {
+            address: node.address.to_string(),
+            role: NodeRole::Target,
+            hop: None,
+            state: node.state,
+            fails: node.fails,
+            last_error: node.last_error.map(str::to_owned),
+            since: node.since.map_or(0, in_unix_ms),
+        });
+        report.collect()
+    }
+
+    /// The nodes with their counters, in the order of the list.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.members().nodes.clone()
+    }
+
+    fn dialing(self: &Arc<Self>, choice: Choice, node: &Arc<Node>, started: Instant) -> Dialing {
+        Dialing { group: Arc::clone(self), choice, node: Arc::clone(node), started, open: true }
+    }
+
+    fn record(&self, choice: &Choice, started: Instant, outcome: Outcome) {
+        let mut members = self.members();
+        let changed = members.selector.record(choice, started, outcome, Instant::now());
+        if !changed {
+            return;
+        }
+        let state = members
+            .selector
+            .nodes()
+            .find(|node| node.id == choice.id)
+            .map(|node| (node.address.clone(), node.state, node.last_error.unwrap_or_default().to_owned()));
+        drop(members);
+        if let Some((address, state, error)) = state {
+            self.tell(&address, state, &error);
+        }
+        self.changes.notify();
+    }
+
+    fn tell(&self, address: &HostPort, state: NodeState, error: &str) {
+        match state {
+            NodeState::Dead => tracing::warn!(forward = self.name, node = %address, error, "node is dead"),
+            NodeState::Alive => tracing::info!(forward = self.name, node = %address, "node is alive"),
+            NodeState::Unknown => {}
+        }
+    }
+
+    /// A poisoned lock is used on: each method leaves the members whole at every step.
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    fn new(address: &HostPort) -> Arc<Self> {
+        Arc::new(Self {
+            address: Arc::new(address.clone()),
+            counters: NodeCounters::default(),
+            judging: AtomicU32::new(0),
+        })
+    }
+}
+
+impl Dialing {
+    /// The node answered.
+    pub(crate) fn answered(mut self) {
+        self.node.counters.answered(self.started.elapsed());
+        self.close(Outcome::Answered);
+    }
+
+    /// The dial failed; a shortage of our own doesn't count against the node.
+    pub(crate) fn failed(mut self, error: &DialError) {
+        self.node.counters.failed(&error.cause);
+        let outcome =
+            if error.cause.is_the_nodes() { Outcome::Failed(error.cause.to_string()) } else { Outcome::Unjudged };
+        self.close(outcome);
+    }
+
+    /// Takes one of the node's places for dials that run on to be judged; false when all are taken.
+    pub(crate) fn may_run_on(&self, limit: u32) -> bool {
+        self.node.judging.fetch_update(Relaxed, Relaxed, |running| (running < limit).then_some(running + 1)).is_ok()
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        self.open = false;
+        self.group.record(&self.choice, self.started, outcome);
+    }
+}
+
+impl Drop for Dialing {
+    fn drop(&mut self) {
+        if self.open {
+            self.close(Outcome::Unjudged);
+        }
+    }
+}

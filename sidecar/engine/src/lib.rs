@@ -1,0 +1,32 @@
+//! The forwarding engine: ports in, connections out. Knows no Kubernetes, no files and no flags.
+//!
+//! The life of one connection, in reading order: `accept` takes a client on one of the `workers` and hands it to a
+//! recipe in `forward`; `connect` asks the `group`'s `selector` for nodes and `dial`s them until one answers;
+//! `relay` copies both ways. `engine` runs a `plan` made of a `fairlead_config::Config`, goes from one plan to the
+//! next by difference, and `report`s what the nodes are like.
+
+mod accept;
+mod changes;
+mod connect;
+mod dial;
+mod engine;
+mod forward;
+mod group;
+mod health;
+mod pipe;
+mod plan;
+mod relay;
+mod report;
+mod resolve;
+mod selector;
+mod stats;
+#[cfg(test)]
+mod testing;
+mod workers;
+
+pub use dial::{DialCause, DialError};
+pub use engine::{Engine, EngineOptions, ListenError};
+pub use plan::Plan;
+pub use relay::CopyError;
+pub use report::{ForwardStats, NodeStats};
+pub use stats::{DIAL_SECONDS, HistogramView};

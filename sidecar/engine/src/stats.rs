@@ -1,0 +1,98 @@
+//! Counters of a forward and its nodes, for metrics. Written by connections, read at a scrape; never by decisions.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::dial::DialCause;
+
+/// Upper bounds of the dial time histogram's buckets, in seconds; one more bucket holds the rest.
+pub const DIAL_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// How a forward's clients fared.
+#[derive(Debug, Default)]
+pub(crate) struct ClientCounters {
+    pub(crate) accepted: AtomicU64,
+    /// Clients that no node answered.
+    pub(crate) unserved: AtomicU64,
+    /// Clients served by another node than the first one chosen for them.
+    pub(crate) passed_on: AtomicU64,
+    /// Second dials begun because a node was silent.
+    pub(crate) hedged: AtomicU64,
+    /// Connections whose copying ended by an error.
+    pub(crate) copy_errors: AtomicU64,
+}
+
+/// How dials to a node ended.
+#[derive(Debug, Default)]
+pub(crate) struct NodeCounters {
+    pub(crate) connections: AtomicU64,
+    failures: [AtomicU64; DialCause::REASONS.len()],
+    dial_times: Histogram,
+}
+
+/// Durations counted by bucket.
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; DIAL_SECONDS.len() + 1],
+    micros: AtomicU64,
+}
+
+/// A histogram as read: counts per bucket (not cumulated), and the sum in seconds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HistogramView {
+    pub buckets: Vec<u64>,
+    pub sum: f64,
+}
+
+impl NodeCounters {
+    pub(crate) fn answered(&self, took: Duration) {
+        self.dial_times.observe(took);
+    }
+
+    pub(crate) fn failed(&self, cause: &DialCause) {
+        self.failures[cause.index()].fetch_add(1, Relaxed);
+    }
+
+    /// Failures by reason, in the order of [`DialCause::REASONS`].
+    pub(crate) fn failures(&self) -> [u64; DialCause::REASONS.len()] {
+        std::array::from_fn(|index| self.failures[index].load(Relaxed))
+    }
+
+    pub(crate) fn dial_times(&self) -> HistogramView {
+        self.dial_times.view()
+    }
+}
+
+impl Histogram {
+    fn observe(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = DIAL_SECONDS.iter().position(|bound| seconds <= *bound).unwrap_or(DIAL_SECONDS.len());
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    fn view(&self) -> HistogramView {
+        HistogramView {
+            buckets: self.buckets.iter().map(|bucket| bucket.load(Relaxed)).collect(),
+            sum: Duration::from_micros(self.micros.load(Relaxed)).as_secs_f64(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dial_is_counted_in_the_bucket_that_holds_it() {
+        let histogram = Histogram::default();
+        for micros in [400, 500, 700, 60_000_000] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let view = histogram.view();
+        assert_eq!((view.buckets[0], view.buckets[1], view.buckets[DIAL_SECONDS.len()]), (2, 1, 1));
+        assert!((view.sum - 60.0016).abs() < 1e-9);
+    }
+}
