@@ -218,8 +218,8 @@ impl Running {
         let listener =
             LocalTcp::start(key, &planned.plan, context).map_err(|error| ListenError::new(&planned.plan, &error));
         match &listener {
-            Ok(_) => tracing::info!(forward = %key, listen = %planned.plan.listen, "listening"),
-            Err(error) => tracing::warn!(forward = %key, %error, "not listening"),
+            Ok(_) => tracing::debug!(forward = %key, listen = %planned.plan.listen, "listening"),
+            Err(error) => tracing::debug!(forward = %key, %error, "not listening"),
         }
         Self { plan: planned.plan.clone(), digest: planned.digest.clone(), listener }
     }

@@ -1,9 +1,9 @@
 //! `Plan`: a configuration with everything resolved, nothing left unsaid. From `Config` by a pure function;
 //! the engine runs the difference of two plans. A forward that can't be planned is refused alone.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use fairlead_config::{Forward, ForwardKey, HostPort, ReadConfig, Refused, RefusedReason, defaults};
+use fairlead_config::{Forward, ForwardKey, HostPort, ReadConfig, Refused, RefusedReason, defaults, listeners_overlap};
 
 use crate::selector::Rules;
 
@@ -83,7 +83,7 @@ impl Plan {
         if self.forwards.contains_key(key) {
             return Err((RefusedReason::InvalidSpec, format!("forward {key} is in the configuration twice; keep one")));
         }
-        if let Some((other, _)) = self.forwards.iter().find(|(_, p)| overlap(&p.plan.listen, &forward.listen)) {
+        if let Some((other, _)) = self.forwards.iter().find(|(_, p)| listeners_overlap(&p.plan.listen, &forward.listen)) {
             let message =
                 format!("forward {key}: {} is taken by forward {other}; choose another listen port", forward.listen);
             return Err((RefusedReason::PortConflict, message));
@@ -167,15 +167,6 @@ fn problems(forward: &Forward) -> Vec<String> {
         ),
     ];
     checks.into_iter().filter_map(|(wrong, message)| wrong.then_some(message)).collect()
-}
-
-/// Whether both can't listen at once: the same port, and the same address or one that means all of them.
-fn overlap(a: &HostPort, b: &HostPort) -> bool {
-    a.port == b.port && (a.host == b.host || is_any(&a.host) || is_any(&b.host))
-}
-
-fn is_any(host: &str) -> bool {
-    host.is_empty() || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
 #[cfg(test)]

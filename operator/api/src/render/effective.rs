@@ -1,0 +1,28 @@
+//! What is in force, for people to read: what was said, and the defaults of the plan where nothing was.
+
+use fairlead_config::{Forward, defaults, duration};
+
+use super::NodeName;
+use crate::{Effective, NodeRole};
+
+/// Shows a forward's settings.
+pub(super) fn effective(forward: &Forward) -> Effective {
+    Effective {
+        scheme: Some(forward.scheme.clone()),
+        listen: Some(forward.listen.to_string()),
+        strategy: Some(forward.strategy.unwrap_or_default().to_string()),
+        max_fails: Some(forward.max_fails.unwrap_or(defaults::MAX_FAILS)),
+        fail_timeout: Some(duration::format(forward.fail_timeout.unwrap_or(defaults::FAIL_TIMEOUT))),
+        ttl: Some(duration::format(forward.ttl.unwrap_or(defaults::TTL))),
+    }
+}
+
+/// Names the nodes a forward dials.
+pub(super) fn nodes(forward: &Forward) -> Vec<NodeName> {
+    let target = |address: &fairlead_config::HostPort| NodeName {
+        role: NodeRole::Target,
+        hop: None,
+        address: address.to_string(),
+    };
+    forward.targets.iter().map(target).collect()
+}

@@ -1,0 +1,151 @@
+//! How many proxies run an object, from their reports to `status.proxies` and the condition `Programmed`.
+//! Invariant: once True for a generation, Programmed stays so while at least one proxy serves the object.
+
+use fairlead_config::{ForwardReport, ForwardState};
+
+use super::{
+    Observed,
+    conditions::{Finding, Truth},
+};
+use crate::{PortForward, Proxies, render::Verdict};
+
+/// The connected proxies by what they make of the object.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    desired: u32,
+    connected: u32,
+    /// Listening with the present rendering.
+    programmed: u32,
+    standby: u32,
+    /// Listening, with whichever rendering.
+    serving: u32,
+    /// Reason and message of each that can't run the present rendering, sorted.
+    troubles: Vec<(String, String)>,
+}
+
+impl Tally {
+    pub(super) fn of(verdict: &Verdict, observed: &Observed<'_>, reports: &[&ForwardReport]) -> Self {
+        let connected = u32::try_from(observed.reports.len()).unwrap_or(u32::MAX);
+        let mut tally = Self { desired: observed.desired, connected, ..Self::default() };
+        let digest = match verdict {
+            Verdict::Accepted { digest, .. } => digest,
+            Verdict::Suspended { .. } | Verdict::Refused { .. } => return tally,
+        };
+        for report in reports {
+            tally.count(report, digest);
+        }
+        tally.troubles.sort();
+        tally
+    }
+
+    pub(super) fn proxies(&self, observed: &Observed<'_>) -> Proxies {
+        Proxies {
+            desired: observed.desired,
+            connected: self.connected,
+            programmed: self.programmed,
+            standby: self.standby,
+        }
+    }
+
+    fn count(&mut self, report: &ForwardReport, digest: &str) {
+        // A proxy that can't read a forward may not even find its digest.
+        let is_present = report.digest == digest || (report.digest.is_empty() && report.state == ForwardState::Refused);
+        self.serving += u32::from(report.state == ForwardState::Listening);
+        if !is_present {
+            return;
+        }
+        match report.state {
+            ForwardState::Listening => self.programmed += 1,
+            ForwardState::Standby => self.standby += 1,
+            ForwardState::Failed | ForwardState::Refused => self.troubles.push(trouble(report)),
+            ForwardState::Unknown => {}
+        }
+    }
+
+    fn everyone_runs_it(&self, stands_by: bool) -> bool {
+        let settled = self.programmed + if stands_by { self.standby } else { 0 };
+        self.programmed > 0 && settled >= self.desired.max(self.connected)
+    }
+}
+
+/// Whether the proxies run the present generation.
+pub(super) fn programmed(object: &PortForward, verdict: &Verdict, tally: &Tally) -> Finding {
+    let effective = match verdict {
+        Verdict::Accepted { effective, .. } => effective,
+        Verdict::Suspended { .. } => {
+            let message = "suspended: no proxy runs it; set suspend to false to resume";
+            return Finding::new(Truth::True, "Suspended", message);
+        }
+        Verdict::Refused { reason, .. } => {
+            let message = format!("no proxy runs it, since it is not accepted ({reason})");
+            return Finding::new(Truth::False, "Pending", message);
+        }
+    };
+    if let Some(finding) = without_proxies(object, tally) {
+        return finding;
+    }
+    let scheme = effective.scheme.as_deref().unwrap_or_default();
+    let is_remote = scheme.starts_with("rtcp") || scheme.starts_with("rudp");
+    let goes_on = tally.serving > 0 && was_programmed(object);
+    if tally.everyone_runs_it(is_remote) || goes_on {
+        let listen = effective.listen.as_deref().unwrap_or_default();
+        return Finding::new(Truth::True, "Programmed", format!("listening on {listen}"));
+    }
+    not_yet(tally, is_remote)
+}
+
+fn without_proxies(object: &PortForward, tally: &Tally) -> Option<Finding> {
+    if tally.connected > 0 {
+        return None;
+    }
+    match &object.spec.sidecar {
+        Some(sidecar) if tally.desired == 0 => {
+            let message =
+                format!("no pod is labelled fairlead.dev/sidecar={}; it runs as soon as there is one", sidecar.name);
+            Some(Finding::new(Truth::True, "NoPods", message))
+        }
+        Some(_) | None => Some(Finding::new(Truth::False, "NoProxies", "no proxy is ready to run it")),
+    }
+}
+
+fn not_yet(tally: &Tally, is_remote: bool) -> Finding {
+    let Tally { desired, connected, programmed, .. } = *tally;
+    let all = desired.max(connected);
+    let share = format!("{programmed} of {all} proxies run this generation");
+    match tally.troubles.first() {
+        Some((_, message)) if programmed > 0 => {
+            Finding::new(Truth::False, "PartiallyProgrammed", format!("{share}; another one: {message}"))
+        }
+        Some((reason, message)) => Finding::new(Truth::False, reason, message),
+        None if programmed > 0 => Finding::new(Truth::False, "PartiallyProgrammed", share),
+        None if is_remote && tally.standby > 0 && tally.standby >= all => {
+            let message = "every proxy stands by: the far end's port is held by somebody else";
+            Finding::new(Truth::False, "BindRefused", message)
+        }
+        None => Finding::new(Truth::False, "Pending", share),
+    }
+}
+
+/// Files have no generation; there, one proxy answers for itself.
+fn was_programmed(object: &PortForward) -> bool {
+    let generation = object.metadata.generation;
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    generation.is_some()
+        && conditions.iter().any(|c| {
+            (c.type_.as_str(), c.status.as_str(), c.reason.as_str()) == ("Programmed", "True", "Programmed")
+                && c.observed_generation == generation
+        })
+}
+
+/// Reason and message of a proxy that can't run the object; a reason that no condition could carry is `ListenFailed`.
+fn trouble(report: &ForwardReport) -> (String, String) {
+    let reason = report.reason.clone().filter(|reason| is_reason(reason)).unwrap_or_else(|| "ListenFailed".to_owned());
+    let message = report.message.clone().unwrap_or_else(|| "the proxy doesn't say why".to_owned());
+    (reason, message)
+}
+
+fn is_reason(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
