@@ -16,6 +16,8 @@ pub const HEDGE_DELAY: Duration = Duration::from_millis(200);
 pub const MAX_CONNECTIONS: u32 = 10_000;
 /// How long one health check's dial may take where only the interval was given.
 pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// The shortest time between two health checks of a node.
+pub const HEALTH_CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(100);
 /// How long connections of a removed forward may go on.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -18,7 +18,7 @@ pub mod yaml;
 pub use address::{AddressError, HostPort, check_host};
 pub use config::{CONFIG_VERSION, Config, ConfigError, Forward, HealthCheck, ReadConfig, Refused, RefusedReason};
 pub use key::ForwardKey;
-pub use listener::listeners_overlap;
+pub use listener::{is_local_address, listeners_overlap};
 pub use nearest::nearest;
 pub use report::{ForwardReport, ForwardState, NodeReport, NodeRole, NodeState, REPORT_VERSION, Report};
 pub use scheme::*;

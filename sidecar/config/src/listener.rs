@@ -9,6 +9,11 @@ pub fn listeners_overlap(a: &HostPort, b: &HostPort) -> bool {
     a.port == b.port && (covers(&a.host, &b.host) || covers(&b.host, &a.host))
 }
 
+/// Tells whether a host can be listened on without asking a resolver: nothing (every address), an IP address, localhost.
+pub fn is_local_address(host: &str) -> bool {
+    host.is_empty() || ip(host).is_some() || host.contains('%')
+}
+
 /// Tells whether the first host's addresses are among them all of the second's, as far as the names show.
 fn covers(wide: &str, narrow: &str) -> bool {
     if wide.is_empty() || wide.eq_ignore_ascii_case(narrow) {
@@ -33,6 +38,16 @@ fn ip(host: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_can_be_listened_on_without_a_resolver() {
+        for host in ["", "0.0.0.0", "::1", "localhost", "LocalHost", "fe80::1%eth0"] {
+            assert!(is_local_address(host), "{host}");
+        }
+        for host in ["edge.example", "db"] {
+            assert!(!is_local_address(host), "{host}");
+        }
+    }
 
     #[test]
     fn listeners_overlap_where_a_client_could_mean_either() {

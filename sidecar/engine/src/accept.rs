@@ -155,6 +155,9 @@ where
     fn turn(&mut self) -> bool {
         self.gate = Gate::Open;
         for _ in 0..ACCEPTS_PER_TURN {
+            if self.guard.control().has_waiting() {
+                return self.make_way();
+            }
             if !self.guard.control().try_reserve() {
                 self.guard.control().raise(Trouble::AtLimit);
                 self.gate = Gate::AtLimit;
@@ -196,6 +199,16 @@ where
         if self.guard.control().raise(trouble) {
             tracing::warn!(%error, pause = ?self.pause, "accepting slows down");
         }
+        self.gate = Gate::SlowedUntil(Instant::now() + self.pause);
+        false
+    }
+
+    /// Leaves what the system still has to the clients accepted already.
+    fn make_way(&mut self) -> bool {
+        if self.guard.control().trouble() == Trouble::None {
+            self.guard.control().raise(Trouble::NoUpstream);
+        }
+        self.pause = longer(self.pause);
         self.gate = Gate::SlowedUntil(Instant::now() + self.pause);
         false
     }

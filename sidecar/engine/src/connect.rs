@@ -25,6 +25,10 @@ use crate::{
 
 /// Dials of one node that may run on after losing; further ones are dropped unjudged.
 const JUDGED_LIMIT: u32 = 64;
+/// Dials that one client may have under way.
+const PARALLEL_DIALS: usize = 3;
+/// Dial time-outs after which no further node is tried for a client.
+const PATIENCE: u32 = 4;
 
 /// What connecting a client needs besides the group.
 #[derive(Clone)]
@@ -42,9 +46,18 @@ pub(crate) struct Connected {
     pub(crate) node: Arc<Node>,
 }
 
+/// One client's dials.
+struct Race<'a> {
+    group: &'a Arc<Group>,
+    dialer: &'a Dialer,
+    ticket: Ticket,
+    running: Vec<Attempt>,
+    /// When to dial another node beside those that run.
+    hedge_at: Option<Instant>,
+}
+
 struct Attempt {
     dialing: Dialing,
-    first: bool,
     answer: Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>,
 }
 
@@ -55,70 +68,86 @@ pub(crate) async fn connect(
     dialer: &Dialer,
     counters: &ClientCounters,
 ) -> Result<Connected, Option<DialError>> {
-    let mut ticket = Ticket::default();
-    let mut running: Vec<Attempt> = Vec::with_capacity(1);
-    let mut hedge_at = None;
+    let mut race = Race { group, dialer, ticket: Ticket::default(), running: Vec::with_capacity(1), hedge_at: None };
+    let give_up = Instant::now() + dialer.timeout * PATIENCE;
     let mut failure = None;
     loop {
-        if running.is_empty() {
-            let Some((dialing, after)) = group.select(&mut ticket, Why::Nothing) else { return Err(failure) };
-            running.push(Attempt::begin(dialing, dialer, failure.is_none()));
-            hedge_at = after.map(|after| Instant::now() + after);
+        if race.running.is_empty() && (Instant::now() >= give_up || !race.begin(Why::Nothing)) {
+            return Err(failure);
         }
-        let (index, answer) = tokio::select! {
+        tokio::select! {
             biased;
-            ended = first_ended(&mut running) => ended,
-            () = at(hedge_at) => {
-                let next = group.select(&mut ticket, Why::Silence);
-                hedge_at = next.as_ref().and_then(|(_, after)| after.map(|after| Instant::now() + after));
-                if let Some((dialing, _)) = next {
-                    running.push(Attempt::begin(dialing, dialer, false));
-                    counters.hedged.fetch_add(1, Relaxed);
+            (dialing, answer) = first_ended(&mut race.running) => match answer {
+                Ok(stream) => {
+                    counters.passed_on.fetch_add(u64::from(!dialing.is_first_of(&race.ticket)), Relaxed);
+                    return Ok(race.won(dialing, stream));
                 }
-                continue;
-            }
-        };
-        let Attempt { dialing, first, .. } = running.swap_remove(index);
-        match answer {
-            Ok(stream) => {
-                let node = Arc::clone(&dialing.node);
-                dialing.answered();
-                running.into_iter().for_each(|lost| lost.run_on(&dialer.judges));
-                counters.passed_on.fetch_add(u64::from(!first), Relaxed);
-                return Ok(Connected { stream, node });
-            }
-            Err(error) => {
-                dialing.failed(&error);
-                failure = Some(error);
+                Err(error) => {
+                    dialing.failed(&error);
+                    let ours = error.cause.is_shortage();
+                    failure = Some(error);
+                    if ours {
+                        // The other nodes would only be asked with what this host doesn't have.
+                        race.leave();
+                        return Err(failure);
+                    }
+                }
+            },
+            () = at(race.hedge_at) => {
+                let begun = race.begin(Why::Silence);
+                counters.hedged.fetch_add(u64::from(begun), Relaxed);
             }
         }
+    }
+}
+
+impl Race<'_> {
+    /// Dials the next node; false when there is none that helps.
+    fn begin(&mut self, why: Why) -> bool {
+        self.hedge_at = None;
+        let Some((dialing, hedge_after)) = self.group.select(&mut self.ticket, why) else { return false };
+        self.running.push(Attempt::begin(dialing, self.dialer));
+        if self.running.len() < PARALLEL_DIALS {
+            self.hedge_at = hedge_after.map(|after| Instant::now() + after);
+        }
+        true
+    }
+
+    fn won(mut self, dialing: Dialing, stream: TcpStream) -> Connected {
+        let node = Arc::clone(&dialing.node);
+        dialing.answered();
+        self.leave();
+        Connected { stream, node }
+    }
+
+    /// Leaves the dials under way to be judged.
+    fn leave(&mut self) {
+        self.running.drain(..).for_each(|lost| lost.run_on(&self.dialer.judges));
     }
 }
 
 impl Attempt {
-    fn begin(dialing: Dialing, dialer: &Dialer, first: bool) -> Self {
+    fn begin(dialing: Dialing, dialer: &Dialer) -> Self {
         let answer = dial(Arc::clone(&dialing.node.address), dialer.timeout, Arc::clone(&dialer.resolver));
-        Self { dialing, first, answer: Box::pin(answer) }
+        Self { dialing, answer: Box::pin(answer) }
     }
 
-    fn run_on(self, judges: &TaskTracker) {
-        if !self.dialing.may_run_on(JUDGED_LIMIT) {
+    fn run_on(mut self, judges: &TaskTracker) {
+        if !self.dialing.run_on(JUDGED_LIMIT) {
             return;
         }
         judges.spawn(async move {
-            let node = Arc::clone(&self.dialing.node);
             match self.answer.await {
-                Ok(_) => self.dialing.answered(),
+                Ok(_) => self.dialing.answered_late(),
                 Err(error) => self.dialing.failed(&error),
             }
-            node.judging.fetch_sub(1, Relaxed);
         });
     }
 }
 
-/// Waits for whichever attempt ends first.
-async fn first_ended(running: &mut [Attempt]) -> (usize, Result<TcpStream, DialError>) {
-    poll_fn(|context: &mut Context<'_>| {
+/// Waits for whichever attempt ends first, and takes it out.
+async fn first_ended(running: &mut Vec<Attempt>) -> (Dialing, Result<TcpStream, DialError>) {
+    let (index, answer) = poll_fn(|context: &mut Context<'_>| {
         let ended =
             running.iter_mut().enumerate().find_map(|(index, attempt)| match attempt.answer.as_mut().poll(context) {
                 Poll::Ready(answer) => Some((index, answer)),
@@ -126,7 +155,8 @@ async fn first_ended(running: &mut [Attempt]) -> (usize, Result<TcpStream, DialE
             });
         ended.map_or(Poll::Pending, Poll::Ready)
     })
-    .await
+    .await;
+    (running.swap_remove(index).dialing, answer)
 }
 
 async fn at(instant: Option<Instant>) {

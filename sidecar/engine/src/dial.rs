@@ -8,7 +8,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::resolve::Resolver;
@@ -41,9 +41,12 @@ pub enum DialCause {
     Unreachable(String),
     #[error("{0}")]
     Other(String),
-    /// Our own shortage (descriptors, memory, source ports): says nothing about the node.
-    #[error("this host is out of resources: {0}")]
-    Local(String),
+    /// Every source port towards this node is in use: says nothing about the node.
+    #[error("no source port is left on this host towards the node")]
+    NoSourcePort,
+    /// Our own shortage (descriptors, memory, threads for name resolution): says nothing about any node.
+    #[error("this host is short of resources: {0}")]
+    Shortage(String),
 }
 
 impl DialCause {
@@ -55,12 +58,14 @@ impl DialCause {
             Self::Resolve(_) => "resolve",
             Self::Unreachable(_) => "unreachable",
             Self::Other(_) => "other",
-            Self::Local(_) => "local",
+            Self::NoSourcePort => "no_source_port",
+            Self::Shortage(_) => "shortage",
         }
     }
 
     /// Every label, in the order of [`DialCause::index`].
-    pub const REASONS: [&'static str; 6] = ["refused", "timeout", "resolve", "unreachable", "other", "local"];
+    pub const REASONS: [&'static str; 7] =
+        ["refused", "timeout", "resolve", "unreachable", "other", "no_source_port", "shortage"];
 
     pub(crate) fn index(&self) -> usize {
         match self {
@@ -69,25 +74,35 @@ impl DialCause {
             Self::Resolve(_) => 2,
             Self::Unreachable(_) => 3,
             Self::Other(_) => 4,
-            Self::Local(_) => 5,
+            Self::NoSourcePort => 5,
+            Self::Shortage(_) => 6,
         }
     }
 
     /// Whether the failure says something about the node.
     pub(crate) fn is_the_nodes(&self) -> bool {
-        !matches!(self, Self::Local(_))
+        match self {
+            Self::NoSourcePort | Self::Shortage(_) => false,
+            Self::Refused | Self::Timeout(_) | Self::Resolve(_) | Self::Unreachable(_) | Self::Other(_) => true,
+        }
     }
-}
 
-impl From<&io::Error> for DialCause {
-    fn from(error: &io::Error) -> Self {
+    /// Whether dialling another node would fail likewise.
+    pub(crate) fn is_shortage(&self) -> bool {
+        matches!(self, Self::Shortage(_))
+    }
+
+    /// The cause of a failed `connect` to `address`.
+    fn of(error: &io::Error, address: SocketAddr) -> Self {
         use rustix::io::Errno;
-        match rustix::io::Errno::from_io_error(error) {
+        match Errno::from_io_error(error) {
             Some(Errno::CONNREFUSED) => Self::Refused,
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
-                Self::Local(error.to_string())
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Self::Shortage(error.to_string()),
+            Some(Errno::ADDRNOTAVAIL) if address.is_ipv4() => Self::NoSourcePort,
+            // Without IPv6 on this host every such address is out of reach.
+            Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
+                Self::Unreachable(error.to_string())
             }
-            Some(Errno::HOSTUNREACH | Errno::NETUNREACH) => Self::Unreachable(error.to_string()),
             _ => Self::Other(error.to_string()),
         }
     }
@@ -99,35 +114,47 @@ pub(crate) async fn dial(
     limit: Duration,
     resolver: Arc<Resolver>,
 ) -> Result<TcpStream, DialError> {
-    let attempt = async {
-        match node.host.parse() {
-            Ok(ip) => connect(SocketAddr::new(ip, node.port)).await.map_err(|e| DialCause::from(&e)),
-            Err(_) => {
-                let addresses = resolver.resolve(&node.host).await.map_err(DialCause::Resolve)?;
-                race(addresses.iter().map(|ip| SocketAddr::new(*ip, node.port)).collect()).await
-            }
+    let result = dial_within(&node, limit, &resolver).await;
+    result.map_err(|cause| DialError { node: (*node).clone(), cause })
+}
+
+async fn dial_within(node: &HostPort, limit: Duration, resolver: &Resolver) -> Result<TcpStream, DialCause> {
+    let deadline = Instant::now() + limit;
+    let connected = match node.host.parse() {
+        Ok(ip) => timeout_at(deadline, connect(SocketAddr::new(ip, node.port))).await,
+        Err(_) => {
+            let late = || DialCause::Resolve(format!("no answer within {}", fairlead_config::duration::format(limit)));
+            let hosts = timeout_at(deadline, resolver.resolve(&node.host)).await.map_err(|_| late())??;
+            timeout_at(deadline, race(with_port(&hosts, node.port))).await
         }
     };
-    let result = timeout(limit, attempt).await.unwrap_or(Err(DialCause::Timeout(limit)));
-    result.map_err(|cause| DialError { node: (*node).clone(), cause })
+    connected.unwrap_or(Err(DialCause::Timeout(limit)))
+}
+
+fn with_port(hosts: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
+    let mut addresses = hosts.to_vec();
+    addresses.iter_mut().for_each(|address| address.set_port(port));
+    addresses
 }
 
 /// Tries the addresses one after the other, each new one as soon as the last one failed or was silent for a while.
 async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialCause> {
     let mut waiting = interleave(addresses).into_iter();
     let mut running = FuturesUnordered::new();
-    let mut failure = DialCause::Resolve("no address".to_owned());
+    let mut failure: Option<DialCause> = None;
     loop {
         match waiting.next() {
             Some(address) => running.push(connect(address)),
-            None if running.is_empty() => return Err(failure),
+            None if running.is_empty() => return Err(failure.unwrap_or(DialCause::Resolve("no address".to_owned()))),
             None => {}
         }
         let more = waiting.len() > 0;
         tokio::select! {
             Some(result) = running.next() => match result {
                 Ok(stream) => return Ok(stream),
-                Err(error) => failure = DialCause::from(&error),
+                // What the first address said counts, but for a failure of ours, which must not hide the node's.
+                Err(cause) if failure.as_ref().is_none_or(|told| !told.is_the_nodes()) => failure = Some(cause),
+                Err(_) => {}
             },
             () = sleep(ATTEMPT_DELAY), if more => {}
         }
@@ -142,11 +169,16 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     (0..longest).flat_map(|i| [first.get(i), second.get(i)]).flatten().copied().collect()
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+async fn connect(address: SocketAddr) -> Result<TcpStream, DialCause> {
+    let cause = |error: io::Error| DialCause::of(&error, address);
+    let stream = TcpStream::connect(address).await.map_err(cause)?;
+    // A port of this host that nobody listens on may be given to the dial itself, which then reaches itself.
+    if address.ip().is_loopback() && stream.local_addr().map_err(cause)? == address {
+        return Err(DialCause::Refused);
+    }
     let socket = SockRef::from(&stream);
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&keep_alive())?;
+    socket.set_tcp_nodelay(true).map_err(cause)?;
+    socket.set_tcp_keepalive(&keep_alive()).map_err(cause)?;
     Ok(stream)
 }
 
@@ -163,7 +195,7 @@ mod tests {
     use super::*;
 
     async fn dialled(node: HostPort, limit: Duration) -> Result<TcpStream, DialError> {
-        dial(Arc::new(node), limit, Arc::new(Resolver::default())).await
+        dial(Arc::new(node), limit, Arc::new(Resolver::new(tokio::runtime::Handle::current()))).await
     }
 
     #[test]
@@ -175,10 +207,40 @@ mod tests {
 
     #[test]
     fn our_own_shortage_is_not_the_nodes_failure() {
-        for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NOBUFS, rustix::io::Errno::ADDRNOTAVAIL] {
-            assert!(!DialCause::from(&io::Error::from(errno)).is_the_nodes());
+        use rustix::io::Errno;
+        for (errno, address, of_the_node) in [
+            (Errno::MFILE, "127.0.0.1:1", false),
+            (Errno::NOBUFS, "127.0.0.1:1", false),
+            (Errno::ADDRNOTAVAIL, "127.0.0.1:1", false),
+            (Errno::ADDRNOTAVAIL, "[::1]:1", true),
+            (Errno::HOSTUNREACH, "127.0.0.1:1", true),
+        ] {
+            let cause = DialCause::of(&io::Error::from(errno), address.parse().unwrap());
+            assert_eq!(cause.is_the_nodes(), of_the_node, "{errno} at {address}");
         }
-        assert!(DialCause::from(&io::Error::from(rustix::io::Errno::HOSTUNREACH)).is_the_nodes());
+    }
+
+    #[test]
+    fn every_cause_has_its_label() {
+        let text = String::new;
+        let causes = [
+            DialCause::Refused,
+            DialCause::Timeout(Duration::ZERO),
+            DialCause::Resolve(text()),
+            DialCause::Unreachable(text()),
+            DialCause::Other(text()),
+            DialCause::NoSourcePort,
+            DialCause::Shortage(text()),
+        ];
+        assert_eq!(causes.each_ref().map(DialCause::reason), DialCause::REASONS);
+        assert_eq!(causes.each_ref().map(DialCause::index), [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[tokio::test]
+    async fn a_name_whose_addresses_all_refuse_is_refused() {
+        let port = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
+        let error = dialled(HostPort::new("localhost", port), Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(error.cause, DialCause::Refused);
     }
 
     #[tokio::test]

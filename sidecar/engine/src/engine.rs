@@ -5,18 +5,24 @@ use std::{
     collections::BTreeMap,
     io,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use fairlead_config::{ForwardKey, Report, defaults};
 use rustix::io::Errno;
-use tokio::{runtime::Handle, sync::watch, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     accept::ServeControl,
     changes::Changes,
     forward::local_tcp::LocalTcp,
+    health::CHECKS_LIMIT,
     plan::{ForwardPlan, Plan, Planned, difference},
     report,
     resolve::Resolver,
@@ -59,6 +65,8 @@ pub(crate) struct State {
     pub(crate) forwards: BTreeMap<ForwardKey, Running>,
     /// Removed forwards whose connections still go on.
     draining: JoinSet<()>,
+    /// Nothing is started any more.
+    shut_down: bool,
 }
 
 /// One planned forward and what became of it.
@@ -66,6 +74,8 @@ pub(crate) struct Running {
     pub(crate) plan: ForwardPlan,
     pub(crate) digest: String,
     pub(crate) listener: Result<LocalTcp, ListenError>,
+    /// Tries a failed listener again.
+    retry: Option<AbortOnDropHandle<()>>,
 }
 
 /// A listener that could not be opened, in one line that names the address.
@@ -88,7 +98,7 @@ impl Engine {
     pub fn start(options: &EngineOptions) -> io::Result<Self> {
         let context = Context {
             workers: Workers::start(options.workers.get())?,
-            resolver: Arc::default(),
+            resolver: Arc::new(Resolver::new(Handle::current())),
             changes: Changes::new(),
             control: Handle::current(),
         };
@@ -97,9 +107,13 @@ impl Engine {
 
     /// Goes over to `plan`. What did not change is not touched; a listener that can't be opened is tried again
     /// later, and the report says so.
-    pub fn apply(&self, plan: Plan) {
+    pub fn apply(&self, mut plan: Plan) {
         let mut state = self.state();
-        let running = state.forwards.iter().map(|(key, running)| (key.clone(), running.plan.clone())).collect();
+        if state.shut_down {
+            return;
+        }
+        let running = state.forwards.iter().map(|(key, running)| (key.clone(), running.planned())).collect();
+        plan.keep_what_is_not_understood(&running);
         let difference = difference(&running, &plan.forwards);
         for key in &difference.stop {
             if let Some(stopped) = state.forwards.remove(key) {
@@ -144,6 +158,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         let mut draining = {
             let mut state = self.state();
+            state.shut_down = true;
             for (_, stopped) in std::mem::take(&mut state.forwards) {
                 self.drain(&mut state, stopped);
             }
@@ -160,21 +175,10 @@ impl Engine {
     }
 
     fn start_forward(&self, key: &ForwardKey, planned: &Planned) -> Running {
-        let running = Running::start(key, planned, &self.context);
+        let mut running = Running::start(key, planned, &self.context);
         if running.listener.is_err() {
-            let (context, state) = (Arc::downgrade(&self.context), Arc::downgrade(&self.state));
-            let (key, plan) = (key.clone(), planned.plan.clone());
-            self.context.control.spawn(async move {
-                let mut pause = LISTEN_RETRY;
-                loop {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LISTEN_RETRY_LIMIT);
-                    let (Some(context), Some(state)) = (context.upgrade(), state.upgrade()) else { return };
-                    if retry(&key, &plan, &context, &state) {
-                        return;
-                    }
-                }
-            });
+            let retry = retry(key.clone(), Arc::downgrade(&self.context), Arc::downgrade(&self.state));
+            running.retry = Some(AbortOnDropHandle::new(self.context.control.spawn(retry)));
         }
         running
     }
@@ -184,21 +188,26 @@ impl Engine {
     }
 }
 
-/// Tries a failed listener again; true when there is nothing left to try.
-fn retry(key: &ForwardKey, plan: &ForwardPlan, context: &Context, state: &Mutex<State>) -> bool {
-    let mut state = lock(state);
-    let Some(running) = state.forwards.get_mut(key) else { return true };
-    if running.listener.is_ok() || running.plan.listen != plan.listen {
-        return true;
+/// Tries a failed listener again and again, until it listens or its forward is gone.
+async fn retry(key: ForwardKey, context: Weak<Context>, state: Weak<Mutex<State>>) {
+    let mut pause = LISTEN_RETRY;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LISTEN_RETRY_LIMIT);
+        let (Some(context), Some(state)) = (context.upgrade(), state.upgrade()) else { return };
+        let mut state = lock(&state);
+        let Some(running) = state.forwards.get_mut(&key) else { return };
+        let before = running.listener.as_ref().err().cloned();
+        running.listener = Running::start(&key, &running.planned(), &context).listener;
+        let after = running.listener.as_ref().err().cloned();
+        drop(state);
+        if after != before {
+            context.changes.notify();
+        }
+        if after.is_none() {
+            return;
+        }
     }
-    let (digest, plan) = (running.digest.clone(), running.plan.clone());
-    *running = Running::start(key, &Planned { digest, plan }, context);
-    let listens = running.listener.is_ok();
-    drop(state);
-    if listens {
-        context.changes.notify();
-    }
-    listens
 }
 
 /// A poisoned lock is used on: the state is whole between any two of its changes.
@@ -221,7 +230,11 @@ impl Running {
             Ok(_) => tracing::debug!(forward = %key, listen = %planned.plan.listen, "listening"),
             Err(error) => tracing::debug!(forward = %key, %error, "not listening"),
         }
-        Self { plan: planned.plan.clone(), digest: planned.digest.clone(), listener }
+        Self { plan: planned.plan.clone(), digest: planned.digest.clone(), listener, retry: None }
+    }
+
+    fn planned(&self) -> Planned {
+        Planned { digest: self.digest.clone(), plan: self.plan.clone() }
     }
 
     fn update(&mut self, planned: &Planned, context: &Context) {

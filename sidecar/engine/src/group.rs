@@ -51,6 +51,8 @@ pub(crate) struct Dialing {
     pub(crate) node: Arc<Node>,
     started: Instant,
     open: bool,
+    /// Has one of the node's places for lost dials.
+    runs_on: bool,
 }
 
 impl Group {
@@ -62,7 +64,7 @@ impl Group {
     /// Takes a new list and new rules; nodes in both lists keep their liveness and counters.
     pub(crate) fn reconfigure(&self, rules: Rules, addresses: &[HostPort]) {
         let mut members = self.members();
-        let origins = members.selector.reconfigure(rules, addresses);
+        let origins = members.selector.reconfigure(rules, addresses, Instant::now());
         let old = std::mem::take(&mut members.nodes);
         let kept = |origin: Option<usize>| origin.and_then(|index| old.get(index)).cloned();
         members.nodes =
@@ -81,12 +83,11 @@ impl Group {
         Some((self.dialing(choice, &members.nodes[choice.index], now), choice.hedge_after))
     }
 
-    /// A dial of every node, for a health check: judged as any other.
-    pub(crate) fn dial_each(self: &Arc<Self>) -> Vec<Dialing> {
-        let now = Instant::now();
+    /// A dial of the node at a place of the list, for a health check: judged as any other.
+    pub(crate) fn dial_at(self: &Arc<Self>, index: usize) -> Option<Dialing> {
         let members = self.members();
-        let choices = members.selector.choices();
-        choices.zip(&members.nodes).map(|(choice, node)| self.dialing(choice, node, now)).collect()
+        let choice = members.selector.choice(index)?;
+        Some(self.dialing(choice, members.nodes.get(index)?, Instant::now()))
     }
 
     /// Every node with its state, in the order of the list.
@@ -115,7 +116,7 @@ impl Group {
     }
 
     fn dialing(self: &Arc<Self>, choice: Choice, node: &Arc<Node>, started: Instant) -> Dialing {
-        Dialing { group: Arc::clone(self), choice, node: Arc::clone(node), started, open: true }
+        Dialing { group: Arc::clone(self), choice, node: Arc::clone(node), started, open: true, runs_on: false }
     }
 
     fn record(&self, choice: &Choice, started: Instant, outcome: Outcome) {
@@ -138,8 +139,8 @@ impl Group {
 
     fn tell(&self, address: &HostPort, state: NodeState, error: &str) {
         match state {
-            NodeState::Dead => tracing::warn!(forward = self.name, node = %address, error, "node is dead"),
-            NodeState::Alive => tracing::info!(forward = self.name, node = %address, "node is alive"),
+            NodeState::Dead => tracing::warn!(forward = %self.name, node = %address, error, "node is dead"),
+            NodeState::Alive => tracing::info!(forward = %self.name, node = %address, "node is alive"),
             NodeState::Unknown => {}
         }
     }
@@ -161,10 +162,20 @@ impl Node {
 }
 
 impl Dialing {
+    /// Whether this was the first node chosen for the client of `ticket`.
+    pub(crate) fn is_first_of(&self, ticket: &Ticket) -> bool {
+        ticket.began_with(self.choice.id)
+    }
+
     /// The node answered.
     pub(crate) fn answered(mut self) {
         self.node.counters.answered(self.started.elapsed());
         self.close(Outcome::Answered);
+    }
+
+    /// The node answered after the client had been given to another.
+    pub(crate) fn answered_late(mut self) {
+        self.close(Outcome::AnsweredLate);
     }
 
     /// The dial failed; a shortage of our own doesn't count against the node.
@@ -175,9 +186,12 @@ impl Dialing {
         self.close(outcome);
     }
 
-    /// Takes one of the node's places for dials that run on to be judged; false when all are taken.
-    pub(crate) fn may_run_on(&self, limit: u32) -> bool {
-        self.node.judging.fetch_update(Relaxed, Relaxed, |running| (running < limit).then_some(running + 1)).is_ok()
+    /// Takes one of the node's `limit` places for dials that run on to be judged; false when all are taken.
+    /// A trial always runs on: others wait for its outcome.
+    pub(crate) fn run_on(&mut self, limit: u32) -> bool {
+        let within = |running| (running < limit || self.choice.probe.is_some()).then_some(running + 1);
+        self.runs_on = self.node.judging.fetch_update(Relaxed, Relaxed, within).is_ok();
+        self.runs_on
     }
 
     fn close(&mut self, outcome: Outcome) {
@@ -190,6 +204,9 @@ impl Drop for Dialing {
     fn drop(&mut self) {
         if self.open {
             self.close(Outcome::Unjudged);
+        }
+        if self.runs_on {
+            self.node.judging.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::io::{Errno, retry_on_intr};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
 /// The size asked for first, in bytes: the largest an unprivileged process may have by default.
@@ -15,6 +16,8 @@ const BEST_SIZE: usize = 1 << 20;
 const LEAST_SIZE: usize = 256 << 10;
 /// How long a thread goes without pipes after the kernel refused one.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
+/// Neither side may block the thread.
+const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
 /// A pipe and how many bytes are in it.
 #[derive(Debug)]
@@ -39,18 +42,23 @@ impl Pipe {
     /// Moves at most `limit` bytes from `source` into the pipe; 0 is the source's end.
     pub(crate) fn fill(&mut self, source: impl AsFd, limit: usize) -> io::Result<usize> {
         let limit = limit.min(self.size);
-        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let moved = splice(source, None, &self.write, None, limit, flags)?;
+        let moved = retry_on_intr(|| splice(&source, None, &self.write, None, limit, FLAGS))?;
         self.held += moved;
         Ok(moved)
     }
 
-    /// Moves what the pipe holds to `sink`, as much as it takes.
-    pub(crate) fn pour(&mut self, sink: impl AsFd) -> io::Result<usize> {
-        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let moved = splice(&self.read, None, sink, None, self.held, flags)?;
-        self.held -= moved;
-        Ok(moved)
+    /// Moves what the pipe holds to `sink` until nothing is `held` or the sink is full (`WouldBlock`).
+    pub(crate) fn pour(&mut self, sink: impl AsFd) -> io::Result<()> {
+        // A signal also makes splice stop midway, and then no wake-up follows: only the kernel's own word is "full".
+        while self.held > 0 {
+            match splice(&self.read, None, &sink, None, self.held, FLAGS) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(moved) => self.held -= moved,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The bytes in the pipe.
@@ -63,7 +71,7 @@ impl Pipe {
         let mut bytes = vec![0; self.held].into_boxed_slice();
         let mut taken = 0;
         while taken < bytes.len() {
-            match rustix::io::read(&self.read, &mut bytes[taken..])? {
+            match retry_on_intr(|| rustix::io::read(&self.read, &mut bytes[taken..]))? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 count => taken += count,
             }

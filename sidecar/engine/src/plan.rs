@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fairlead_config::{Forward, ForwardKey, HostPort, ReadConfig, Refused, RefusedReason, defaults, listeners_overlap};
+use fairlead_config::{
+    Forward, ForwardKey, HostPort, ReadConfig, Refused, RefusedReason, defaults, is_local_address, listeners_overlap,
+};
 
 use crate::selector::Rules;
 
@@ -66,6 +68,17 @@ impl Plan {
         plan
     }
 
+    /// A forward that runs, and whose new version this proxy is too old for, goes on as it is: to stop it would make
+    /// an upgrade of the operator an outage.
+    pub(crate) fn keep_what_is_not_understood(&mut self, running: &BTreeMap<ForwardKey, Planned>) {
+        let too_old = self.refused.iter().filter(|refused| refused.reason == RefusedReason::ProxyTooOld);
+        for refused in too_old {
+            if let Some(planned) = running.get(&refused.key) {
+                self.forwards.insert(refused.key.clone(), planned.clone());
+            }
+        }
+    }
+
     /// The forwards that were refused, with their reasons.
     pub fn refused(&self) -> &[Refused] {
         &self.refused
@@ -83,7 +96,13 @@ impl Plan {
         if self.forwards.contains_key(key) {
             return Err((RefusedReason::InvalidSpec, format!("forward {key} is in the configuration twice; keep one")));
         }
-        if let Some((other, _)) = self.forwards.iter().find(|(_, p)| listeners_overlap(&p.plan.listen, &forward.listen)) {
+        if self.forwards.len() >= defaults::FORWARDS_LIMIT {
+            let message =
+                format!("forward {key}: a proxy runs at most {} forwards; put it on another", defaults::FORWARDS_LIMIT);
+            return Err((RefusedReason::InvalidSpec, message));
+        }
+        if let Some((other, _)) = self.forwards.iter().find(|(_, p)| listeners_overlap(&p.plan.listen, &forward.listen))
+        {
             let message =
                 format!("forward {key}: {} is taken by forward {other}; choose another listen port", forward.listen);
             return Err((RefusedReason::PortConflict, message));
@@ -97,12 +116,12 @@ impl Plan {
 }
 
 /// Compares what runs with what shall run.
-pub(crate) fn difference(old: &BTreeMap<ForwardKey, ForwardPlan>, new: &BTreeMap<ForwardKey, Planned>) -> Difference {
+pub(crate) fn difference(old: &BTreeMap<ForwardKey, Planned>, new: &BTreeMap<ForwardKey, Planned>) -> Difference {
     let mut difference = Difference::default();
     for (key, running) in old {
         match new.get(key) {
-            Some(planned) if planned.plan == *running => {}
-            Some(planned) if planned.plan.listen == running.listen => difference.update.push(key.clone()),
+            Some(planned) if planned.plan == running.plan => {}
+            Some(planned) if planned.plan.listen == running.plan.listen => difference.update.push(key.clone()),
             Some(_) => {
                 difference.stop.push(key.clone());
                 difference.start.push(key.clone());
@@ -140,6 +159,13 @@ fn problems(forward: &Forward) -> Vec<String> {
     let max_connections = forward.max_connections.unwrap_or(defaults::MAX_CONNECTIONS);
     let checks = [
         (forward.listen.port == 0, "listen.port is 0; write 1 to 65535".to_owned()),
+        (
+            !is_local_address(&forward.listen.host),
+            format!(
+                "listen.host {:?} is a name; write an IP address of this host, localhost, or nothing",
+                forward.listen.host
+            ),
+        ),
         (targets == 0, "targets is empty; name at least one host:port".to_owned()),
         (
             targets > defaults::TARGETS_LIMIT,
@@ -159,11 +185,12 @@ fn problems(forward: &Forward) -> Vec<String> {
             "dialTimeout is 0s; write a time such as 5s".to_owned(),
         ),
         (
-            forward
-                .health_check
-                .as_ref()
-                .is_some_and(|c| c.interval.is_zero() || c.timeout.is_some_and(|t| t.is_zero())),
-            "healthCheck has a time of 0s; write a time such as 5s".to_owned(),
+            forward.health_check.as_ref().is_some_and(|check| check.interval < defaults::HEALTH_CHECK_INTERVAL_LEAST),
+            "healthCheck.interval is below 100ms; write a time such as 5s".to_owned(),
+        ),
+        (
+            forward.health_check.as_ref().is_some_and(|check| check.timeout.is_some_and(|timeout| timeout.is_zero())),
+            "healthCheck.timeout is 0s; write a time such as 1s".to_owned(),
         ),
     ];
     checks.into_iter().filter_map(|(wrong, message)| wrong.then_some(message)).collect()
@@ -186,10 +213,6 @@ mod tests {
 
     fn plan(forwards: Vec<Forward>) -> Plan {
         Plan::new(Config::new(1, forwards).into())
-    }
-
-    fn running(plan: &Plan) -> BTreeMap<ForwardKey, ForwardPlan> {
-        plan.forwards.iter().map(|(key, planned)| (key.clone(), planned.plan.clone())).collect()
     }
 
     fn key(name: &str) -> ForwardKey {
@@ -242,6 +265,17 @@ mod tests {
     }
 
     #[test]
+    fn a_forward_whose_new_version_is_not_understood_goes_on_as_it_is() {
+        let old = plan(vec![forward("a", HostPort::new("", 1), &[1])]);
+        let mut newer = forward("a", HostPort::new("", 1), &[1]);
+        newer.scheme = "warp".to_owned();
+        let mut new = plan(vec![newer]);
+        new.keep_what_is_not_understood(&old.forwards);
+        assert_eq!(difference(&old.forwards, &new.forwards), Difference::default());
+        assert_eq!(new.refused.len(), 1, "and is reported");
+    }
+
+    #[test]
     fn the_difference_touches_only_what_changed() {
         let listen = |port| HostPort::new("127.0.0.1", port);
         let old = plan(vec![
@@ -258,7 +292,7 @@ mod tests {
             forward("moved", listen(5), &[1]),
             forward("new", listen(6), &[1]),
         ]);
-        let difference = difference(&running(&old), &new.forwards);
+        let difference = difference(&old.forwards, &new.forwards);
         assert_eq!(difference.stop, [key("gone"), key("moved")]);
         assert_eq!(difference.start, [key("moved"), key("new")]);
         assert_eq!(difference.update, [key("retargeted")]);

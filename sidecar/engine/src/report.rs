@@ -47,8 +47,10 @@ pub struct NodeStats {
 
 /// What runs and how its nodes fare.
 pub(crate) fn report(state: &State) -> Report {
-    let running = state.forwards.iter().map(|(key, running)| of_running(key, running));
-    let refused = state.plan.refused().iter().map(of_refused);
+    let refusal = |key: &ForwardKey| state.plan.refused().iter().find(|refused| refused.key == *key);
+    let running = state.forwards.iter().map(|(key, running)| of_running(key, running, refusal(key)));
+    let refused = state.plan.refused().iter().filter(|refused| !state.forwards.contains_key(&refused.key));
+    let refused = refused.map(of_refused);
     Report { version: REPORT_VERSION, revision: state.plan.revision, forwards: running.chain(refused).collect() }
 }
 
@@ -58,7 +60,8 @@ pub(crate) fn stats(state: &State) -> Vec<ForwardStats> {
     listening.map(|(key, forward)| forward.stats(key)).collect()
 }
 
-fn of_running(key: &ForwardKey, running: &Running) -> ForwardReport {
+/// A forward that runs, perhaps because its new version was refused.
+fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) -> ForwardReport {
     let (key, digest) = (key.clone(), running.digest.clone());
     match &running.listener {
         Ok(forward) => ForwardReport {
@@ -66,8 +69,8 @@ fn of_running(key: &ForwardKey, running: &Running) -> ForwardReport {
             digest,
             state: ForwardState::Listening,
             listening: Some(running.plan.listen.clone()),
-            reason: None,
-            message: forward.trouble(),
+            reason: refused.map(|refused| refused.reason.as_str().to_owned()),
+            message: refused.map(|refused| refused.message.clone()).or_else(|| forward.trouble()),
             nodes: forward.nodes(),
         },
         Err(error) => ForwardReport {

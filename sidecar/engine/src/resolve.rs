@@ -1,8 +1,9 @@
 //! Names to addresses, for `dial`: each name is asked for anew after a short while, by one question at a time.
+//! Questions run on the engine's own runtime, so that they end and age whether or not their asker still waits.
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,73 +12,103 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use tokio::{runtime::Handle, sync::Semaphore};
+
+use crate::dial::DialCause;
 
 /// How long an answer is used.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long a failure is used.
 const FRESH_FAILURE: Duration = Duration::from_secs(1);
 /// Names kept; beyond it all answers are forgotten.
-const LIMIT: usize = 4_096;
+const NAMES_LIMIT: usize = 4_096;
+/// Questions under way at a time; each blocks a thread.
+const QUESTIONS_LIMIT: usize = 64;
 
-type Answer = Result<Arc<[IpAddr]>, String>;
+/// The addresses of a name, in the system's order, with port 0; a failure may be the name's or our own shortage.
+type Answer = Result<Arc<[SocketAddr]>, DialCause>;
+/// An answer, and when it came.
+type Question = Shared<BoxFuture<'static, (Answer, Instant)>>;
 
 /// Remembers answers for a few seconds, shared by all forwards of a proxy.
-#[derive(Default)]
 pub(crate) struct Resolver {
-    names: Mutex<HashMap<String, Known>>,
-}
-
-struct Known {
-    answer: Shared<BoxFuture<'static, (Answer, Instant)>>,
+    names: Mutex<HashMap<String, Question>>,
+    places: Arc<Semaphore>,
+    runtime: Handle,
 }
 
 impl Resolver {
-    /// The addresses of `name`, in the system's order; an error is one line.
+    /// Makes a resolver whose questions run on `runtime`.
+    pub(crate) fn new(runtime: Handle) -> Self {
+        Self { names: Mutex::default(), places: Arc::new(Semaphore::new(QUESTIONS_LIMIT)), runtime }
+    }
+
+    /// The addresses of `name`.
     pub(crate) async fn resolve(&self, name: &str) -> Answer {
         if name.is_empty() || name.eq_ignore_ascii_case("localhost") {
-            return Ok(Arc::new([IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)]));
+            return Ok(Arc::new([(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]));
         }
-        let question = self.question(name, Instant::now());
+        let question = self.question(name, Instant::now())?;
         question.await.0
     }
 
     /// The running or still fresh question about `name`, or a new one.
-    fn question(&self, name: &str, now: Instant) -> Shared<BoxFuture<'static, (Answer, Instant)>> {
+    fn question(&self, name: &str, now: Instant) -> Result<Question, DialCause> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = names.get(name).filter(|known| is_fresh(known.answer.peek(), now)) {
-            return known.answer.clone();
+        if let Some(known) = names.get(name).filter(|known| is_fresh(known.peek(), now)) {
+            return Ok(known.clone());
         }
-        if names.len() >= LIMIT {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| DialCause::Shortage(format!("{QUESTIONS_LIMIT} names are being resolved")))?;
+        if names.len() >= NAMES_LIMIT {
             names.clear();
         }
-        let answer = ask(name.to_owned()).boxed().shared();
-        names.insert(name.to_owned(), Known { answer: answer.clone() });
-        answer
+        let asked = name.to_owned();
+        let thread = self.runtime.spawn_blocking(move || {
+            let answer = (lookup(&asked), Instant::now());
+            drop(place);
+            answer
+        });
+        let ended =
+            thread.map(|answer| answer.unwrap_or_else(|e| (Err(DialCause::Resolve(e.to_string())), Instant::now())));
+        let question = ended.boxed().shared();
+        names.insert(name.to_owned(), question.clone());
+        // An asker that gave up would leave the answer unread, and so without an age.
+        self.runtime.spawn(question.clone());
+        Ok(question)
     }
 }
 
 fn is_fresh(answer: Option<&(Answer, Instant)>, now: Instant) -> bool {
     answer.is_none_or(|(answer, at)| {
         let age = now.saturating_duration_since(*at);
-        age < if answer.is_ok() { FRESH } else { FRESH_FAILURE }
+        match answer {
+            Ok(_) => age < FRESH,
+            Err(cause) => cause.is_the_nodes() && age < FRESH_FAILURE,
+        }
     })
 }
 
-/// Asks the system's resolver on a thread of its own: it blocks.
-async fn ask(name: String) -> (Answer, Instant) {
-    let answer = tokio::task::spawn_blocking(move || lookup(&name)).await;
-    (answer.unwrap_or_else(|e| Err(e.to_string())), Instant::now())
-}
-
 fn lookup(name: &str) -> Answer {
-    let addresses = (name, 0).to_socket_addrs().map_err(|e| e.to_string())?;
-    let mut found: Vec<IpAddr> = Vec::new();
-    for address in addresses {
-        if !found.contains(&address.ip()) {
-            found.push(address.ip());
+    let found = match (name, 0).to_socket_addrs() {
+        Ok(found) => found,
+        Err(error) => return Err(not_found(&error)),
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
     }
-    if found.is_empty() { Err("no address".to_owned()) } else { Ok(found.into()) }
+    if addresses.is_empty() { Err(DialCause::Resolve("no address".to_owned())) } else { Ok(addresses.into()) }
+}
+
+/// The system's resolver says "unknown" also when it had no descriptor to ask with; that is no fault of the name.
+fn not_found(error: &std::io::Error) -> DialCause {
+    match rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0) {
+        Ok(_) => DialCause::Resolve(error.to_string()),
+        Err(shortage) => DialCause::Shortage(shortage.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -85,25 +116,49 @@ fn lookup(name: &str) -> Answer {
 mod tests {
     use super::*;
 
-    fn answered(at: Instant, ok: bool) -> (Answer, Instant) {
-        (if ok { Ok(Arc::new([])) } else { Err(String::new()) }, at)
+    fn resolver() -> Resolver {
+        Resolver::new(Handle::current())
     }
 
     #[test]
     fn answers_age_and_failures_age_faster() {
         let start = Instant::now();
-        for (after, ok, fresh) in
-            [(0, true, true), (4, true, true), (5, true, false), (0, false, true), (1, false, false)]
-        {
+        let unknown = || Err(DialCause::Resolve(String::new()));
+        let short = || Err(DialCause::Shortage(String::new()));
+        for (after, answer, fresh) in [
+            (0, Ok(Arc::from([])), true),
+            (4, Ok(Arc::from([])), true),
+            (5, Ok(Arc::from([])), false),
+            (0, unknown(), true),
+            (1, unknown(), false),
+            (0, short(), false),
+        ] {
             let now = start + Duration::from_secs(after);
-            assert_eq!(is_fresh(Some(&answered(start, ok)), now), fresh, "after {after} s, ok: {ok}");
+            let asked: (Answer, Instant) = (answer, start);
+            assert_eq!(is_fresh(Some(&asked), now), fresh, "after {after} s: {asked:?}");
         }
         assert!(is_fresh(None, start), "a question that runs is shared");
     }
 
     #[tokio::test]
     async fn an_empty_host_means_this_host() {
-        let addresses = Resolver::default().resolve("").await.unwrap();
-        assert!(addresses.iter().all(IpAddr::is_loopback) && addresses.len() == 2);
+        let addresses = resolver().resolve("").await.unwrap();
+        assert!(addresses.iter().all(|address| address.ip().is_loopback()) && addresses.len() == 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_ages_though_its_asker_gave_up() {
+        let resolver = resolver();
+        let question = resolver.question("no-such-name.invalid", Instant::now()).unwrap();
+        crate::testing::await_that("it is answered unasked", || question.peek().is_some()).await;
+        let later = Instant::now() + FRESH;
+        assert!(!question.ptr_eq(&resolver.question("no-such-name.invalid", later).unwrap()));
+    }
+
+    #[tokio::test]
+    async fn too_many_questions_are_our_shortage() {
+        let resolver = resolver();
+        let _busy = resolver.places.try_acquire_many(QUESTIONS_LIMIT as u32).unwrap();
+        assert!(matches!(resolver.resolve("a.invalid").await, Err(DialCause::Shortage(_))));
     }
 }

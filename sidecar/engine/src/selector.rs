@@ -31,7 +31,8 @@ pub(crate) struct Selector {
     nodes: Vec<Node>,
     /// Clients so far; picks the start for `round`.
     round: usize,
-    next_id: u64,
+    /// The last number given to a node or a trial.
+    serial: u64,
 }
 
 #[derive(Debug)]
@@ -41,8 +42,8 @@ struct Node {
     fails: u32,
     failed_at: Option<Instant>,
     succeeded_at: Option<Instant>,
-    /// A connection is trying this dead node whose time is over.
-    probing: bool,
+    /// The trial of this dead node, whose time is over, that is under way.
+    probing: Option<u64>,
     /// Moving average of successful dials.
     usual_dial: Option<Duration>,
     last_error: Option<String>,
@@ -71,8 +72,8 @@ pub(crate) struct Choice {
     pub(crate) id: NodeId,
     /// Position in the list; holds until the next `reconfigure`.
     pub(crate) index: usize,
-    /// This dial tries a dead node whose time is over; others wait for its outcome.
-    pub(crate) probe: bool,
+    /// The number of the trial, when this dial tries a dead node whose time is over; others wait for its outcome.
+    pub(crate) probe: Option<u64>,
     /// When to dial another node if this one is still silent.
     pub(crate) hedge_after: Option<Duration>,
 }
@@ -81,6 +82,8 @@ pub(crate) struct Choice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered,
+    /// Answered after another node had won the client: says nothing about how long a dial usually takes.
+    AnsweredLate,
     Failed(String),
     /// Given up before it could be judged, or failed for a reason of our own.
     Unjudged,
@@ -97,16 +100,23 @@ pub(crate) struct NodeView<'a> {
     pub(crate) since: Option<Instant>,
 }
 
+impl Ticket {
+    /// Whether this node was the first one chosen for the client.
+    pub(crate) fn began_with(&self, id: NodeId) -> bool {
+        self.tried.first() == Some(&id)
+    }
+}
+
 impl Selector {
     pub(crate) fn new(rules: Rules, addresses: &[HostPort]) -> Self {
-        let mut selector = Self { rules, nodes: Vec::new(), round: 0, next_id: 0 };
-        selector.reconfigure(rules, addresses);
+        let mut selector = Self { rules, nodes: Vec::new(), round: 0, serial: 0 };
+        selector.nodes = addresses.iter().map(|address| selector.fresh(address)).collect();
         selector
     }
 
     /// Takes a new list and new rules. A node that stays keeps its id and liveness (the k-th mention of an address
     /// stays the k-th). Returns, for each place of the new list, the place in the old one.
-    pub(crate) fn reconfigure(&mut self, rules: Rules, addresses: &[HostPort]) -> Vec<Option<usize>> {
+    pub(crate) fn reconfigure(&mut self, rules: Rules, addresses: &[HostPort], now: Instant) -> Vec<Option<usize>> {
         self.rules = rules;
         let mut old: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
         let mut origins = Vec::with_capacity(addresses.len());
@@ -119,7 +129,7 @@ impl Selector {
         }
         for node in &mut self.nodes {
             if node.state != NodeState::Unknown {
-                node.state = judged(node.fails, rules.max_fails);
+                node.settle(judged(node.fails, rules.max_fails), now);
             }
         }
         origins
@@ -127,20 +137,25 @@ impl Selector {
 
     /// The node to dial next for the client of this ticket; none when it has tried all that could help.
     pub(crate) fn select(&mut self, ticket: &mut Ticket, why: Why, now: Instant, dice: u64) -> Option<Choice> {
-        let untried: Vec<usize> =
-            (0..self.nodes.len()).filter(|&i| !ticket.tried.contains(&self.nodes[i].id)).collect();
-        let eligible: Vec<usize> = untried.iter().copied().filter(|&i| self.is_eligible(i, now)).collect();
-        let index = if eligible.is_empty() {
-            self.last_resort(&untried, why)?
-        } else {
-            self.by_strategy(&eligible, ticket, dice)
+        let eligible =
+            (0..self.nodes.len()).filter(|&index| self.is_untried(index, ticket) && self.is_eligible(index, now));
+        let index = match eligible.clone().count() {
+            0 => self.last_resort(ticket, why)?,
+            count => {
+                let place = self.place(count, eligible.clone(), ticket, dice);
+                eligible.into_iter().nth(place)?
+            }
         };
-        let probe =
-            self.is_dead(index) && self.nodes.len() > 1 && self.is_due(index, now) && !self.nodes[index].probing;
+        if self.rules.strategy == Strategy::Round && ticket.tried.is_empty() {
+            self.round = self.round.wrapping_add(1);
+        }
+        let only = self.nodes.len() == 1;
+        let trial = !only && self.is_dead(index) && self.is_due(index, now) && self.nodes[index].probing.is_none();
+        let probe = trial.then(|| self.number());
         let node = &mut self.nodes[index];
-        node.probing |= probe;
+        node.probing = node.probing.or(probe);
         ticket.tried.push(node.id);
-        let hedge_after = hedge_after(self.rules.hedge_delay, node.usual_dial, probe);
+        let hedge_after = hedge_after(self.rules.hedge_delay, node.usual_dial, probe.is_some()).filter(|_| !only);
         Some(Choice { id: node.id, index, probe, hedge_after })
     }
 
@@ -148,9 +163,15 @@ impl Selector {
     pub(crate) fn record(&mut self, choice: &Choice, started: Instant, outcome: Outcome, now: Instant) -> bool {
         let max_fails = self.rules.max_fails;
         let Some(node) = self.nodes.iter_mut().find(|node| node.id == choice.id) else { return false };
-        node.probing &= !choice.probe;
+        if choice.probe.is_some() && node.probing == choice.probe {
+            node.probing = None;
+        }
         match outcome {
-            Outcome::Answered => node.answered(now.saturating_duration_since(started), now),
+            Outcome::Answered => {
+                node.learn(now.saturating_duration_since(started));
+                node.answered(now);
+            }
+            Outcome::AnsweredLate => node.answered(now),
             Outcome::Failed(error) => node.failed(error, started, now),
             Outcome::Unjudged => return false,
         }
@@ -169,26 +190,34 @@ impl Selector {
         })
     }
 
-    /// A dial of every node, in the order of the list, for whoever doesn't come on a client's behalf.
-    pub(crate) fn choices(&self) -> impl Iterator<Item = Choice> + '_ {
-        let choice = |(index, node): (usize, &Node)| Choice { id: node.id, index, probe: false, hedge_after: None };
-        self.nodes.iter().enumerate().map(choice)
+    /// A dial of the node at a place of the list, for whoever doesn't come on a client's behalf.
+    pub(crate) fn choice(&self, index: usize) -> Option<Choice> {
+        let id = self.nodes.get(index)?.id;
+        Some(Choice { id, index, probe: None, hedge_after: None })
     }
 
     fn fresh(&mut self, address: &HostPort) -> Node {
-        self.next_id += 1;
         Node {
-            id: NodeId(self.next_id),
+            id: NodeId(self.number()),
             address: address.clone(),
             fails: 0,
             failed_at: None,
             succeeded_at: None,
-            probing: false,
+            probing: None,
             usual_dial: None,
             last_error: None,
             state: NodeState::Unknown,
             state_since: None,
         }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    fn is_untried(&self, index: usize, ticket: &Ticket) -> bool {
+        !ticket.tried.contains(&self.nodes[index].id)
     }
 
     fn is_dead(&self, index: usize) -> bool {
@@ -200,40 +229,43 @@ impl Selector {
     }
 
     fn is_eligible(&self, index: usize, now: Instant) -> bool {
-        self.nodes.len() == 1 || !self.is_dead(index) || (self.is_due(index, now) && !self.nodes[index].probing)
+        self.nodes.len() == 1
+            || !self.is_dead(index)
+            || (self.is_due(index, now) && self.nodes[index].probing.is_none())
     }
 
-    fn by_strategy(&mut self, eligible: &[usize], ticket: &Ticket, dice: u64) -> usize {
+    /// Which of the `count` eligible nodes is taken.
+    fn place(&self, count: usize, mut eligible: impl Iterator<Item = usize>, ticket: &Ticket, dice: u64) -> usize {
         match (self.rules.strategy, ticket.tried.last()) {
-            (Strategy::Fifo, _) => eligible[0],
-            (Strategy::Random, _) => eligible[roll(dice, eligible.len())],
-            (Strategy::Round, None) => {
-                let start = self.round % eligible.len();
-                self.round = self.round.wrapping_add(1);
-                eligible[start]
-            }
+            (Strategy::Fifo, _) => 0,
+            (Strategy::Random, _) => roll(dice, count),
+            (Strategy::Round, None) => self.round % count,
             (Strategy::Round, Some(last)) => {
                 let after = self.nodes.iter().position(|node| node.id == *last).unwrap_or_default();
-                eligible.iter().copied().find(|&index| index > after).unwrap_or(eligible[0])
+                eligible.position(|index| index > after).unwrap_or_default()
             }
         }
     }
 
     /// With no eligible node left: the one whose time is over soonest, rather than refusing the client.
     /// While another node is still being dialled that is worth it only when all of them are dead.
-    fn last_resort(&self, untried: &[usize], why: Why) -> Option<usize> {
+    fn last_resort(&self, ticket: &Ticket, why: Why) -> Option<usize> {
         let worth_it = why == Why::Nothing || (0..self.nodes.len()).all(|index| self.is_dead(index));
-        untried.iter().copied().filter(|_| worth_it).min_by_key(|&index| self.nodes[index].failed_at)
+        let untried = (0..self.nodes.len()).filter(|&index| worth_it && self.is_untried(index, ticket));
+        untried.min_by_key(|&index| self.nodes[index].failed_at)
     }
 }
 
 impl Node {
-    fn answered(&mut self, took: Duration, now: Instant) {
+    fn answered(&mut self, now: Instant) {
         self.fails = 0;
         self.failed_at = None;
         self.last_error = None;
-        self.probing = false;
+        self.probing = None;
         self.succeeded_at = Some(now);
+    }
+
+    fn learn(&mut self, took: Duration) {
         self.usual_dial = Some(self.usual_dial.map_or(took, |usual| usual.mul_f64(0.75) + took.mul_f64(0.25)));
     }
 

@@ -20,6 +20,8 @@ pub(crate) enum Trouble {
     OutOfDescriptors,
     /// The system has no memory left for sockets.
     OutOfMemory,
+    /// Accepted clients wait for what their upstream takes of this host; they come before new ones.
+    NoUpstream,
     /// The system refuses for another reason.
     AcceptFailed,
 }
@@ -39,6 +41,8 @@ pub(super) enum Phase {
 pub(crate) struct ServeControl {
     live: AtomicUsize,
     max: AtomicUsize,
+    /// Accepted clients whose upstream this host has no means for.
+    waiting: AtomicUsize,
     room: Notify,
     phase: watch::Sender<Phase>,
     loops: watch::Sender<usize>,
@@ -53,6 +57,7 @@ impl ServeControl {
         Arc::new(Self {
             live: AtomicUsize::new(0),
             max: AtomicUsize::new(max_connections),
+            waiting: AtomicUsize::new(0),
             room: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
             loops: watch::Sender::new(0),
@@ -102,6 +107,16 @@ impl ServeControl {
     /// Returns a receiver that is told of every change of `trouble`.
     pub(crate) fn watch_trouble(&self) -> watch::Receiver<Trouble> {
         self.trouble.subscribe()
+    }
+
+    /// Lets no new client in until the guard is dropped: an accepted one waits for what its upstream takes of this host.
+    pub(crate) fn wait_for_upstream(self: &Arc<Self>) -> UpstreamWait {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        UpstreamWait(Arc::clone(self))
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// Takes room for one connection, if there is any.
@@ -189,6 +204,16 @@ impl LoopGuard {
 impl Drop for LoopGuard {
     fn drop(&mut self) {
         self.0.loops.send_modify(|loops| *loops -= 1);
+    }
+}
+
+/// An accepted client that waits.
+#[derive(Debug)]
+pub(crate) struct UpstreamWait(Arc<ServeControl>);
+
+impl Drop for UpstreamWait {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

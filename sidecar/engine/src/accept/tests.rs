@@ -96,6 +96,20 @@ async fn at_the_limit_clients_wait_until_one_ends_or_the_limit_rises() {
 }
 
 #[tokio::test]
+async fn new_clients_wait_while_an_accepted_one_waits_for_its_upstream() {
+    let mut greeter = Greeter::start(2, 1000);
+    let waiting = greeter.control.wait_for_upstream();
+    let client = greeter.connect();
+    greeter.await_trouble(Trouble::NoUpstream).await;
+    assert!(greeter.greeted.try_recv().is_err());
+    drop(waiting);
+    greeter.next().await;
+    greeter.await_trouble(Trouble::None).await;
+    drop(client);
+    greeter.await_live(0).await;
+}
+
+#[tokio::test]
 async fn a_loaded_worker_hands_clients_to_one_that_has_much_less_to_do() {
     let mut greeter = Greeter::start(2, 1000);
     (0..1000).for_each(|_| greeter.workers.load().add(0));

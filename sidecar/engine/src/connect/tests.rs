@@ -23,7 +23,11 @@ impl Bench {
         let rules =
             Rules { strategy: Strategy::Fifo, max_fails: 1, fail_timeout: Duration::from_secs(600), hedge_delay };
         let group = Arc::new(Group::new("test".to_owned(), rules, nodes, Changes::new()));
-        let dialer = Dialer { resolver: Arc::default(), timeout: Duration::from_secs(1), judges: TaskTracker::new() };
+        let dialer = Dialer {
+            resolver: Arc::new(Resolver::new(tokio::runtime::Handle::current())),
+            timeout: Duration::from_secs(1),
+            judges: TaskTracker::new(),
+        };
         Self { group, dialer, counters: ClientCounters::default() }
     }
 

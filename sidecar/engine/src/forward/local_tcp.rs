@@ -8,18 +8,23 @@ use std::{
     io,
     net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs},
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use fairlead_config::{ForwardKey, HostPort, NodeReport};
 use rustix::io::Errno;
 use socket2::SockRef;
-use tokio::{net::TcpStream, task::AbortHandle};
-use tokio_util::task::TaskTracker;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     accept::{self, Accepted, ServeControl, Trouble},
     connect::{Connected, Dialer, connect},
+    dial::DialError,
     engine::Context,
     group::Group,
     health,
@@ -30,11 +35,14 @@ use crate::{
     stats::ClientCounters,
 };
 
+/// How long a client waits between two dials when this host has no descriptor left for its upstream.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
 /// A running local TCP forward.
 pub(crate) struct LocalTcp {
     shared: Arc<Shared>,
     listener: Arc<TcpListener>,
-    health: Option<AbortHandle>,
+    health: Option<AbortOnDropHandle<()>>,
 }
 
 /// What the forward's connections share.
@@ -92,21 +100,18 @@ impl LocalTcp {
     }
 
     fn check_health(&mut self, context: &Context) {
-        if let Some(old) = self.health.take() {
-            old.abort();
-        }
+        self.health = None;
         let plan = self.shared.plan.load();
         if let Some(check) = plan.health_check {
-            let task = health::check(Arc::clone(&self.shared.group), check, Arc::clone(&self.shared.resolver));
-            self.health = Some(context.control.spawn(task).abort_handle());
+            let (group, resolver) = (Arc::clone(&self.shared.group), Arc::clone(&self.shared.resolver));
+            let task = health::check(group, check, resolver, Arc::clone(&context.health_checks));
+            self.health = Some(AbortOnDropHandle::new(context.control.spawn(task)));
         }
     }
 
     /// Stops accepting and gives the port back; connections go on until they end or `abort`.
     pub(crate) fn stop(&mut self) -> Arc<ServeControl> {
-        if let Some(health) = self.health.take() {
-            health.abort();
-        }
+        self.health = None;
         self.shared.control.stop();
         // The port is free at once, also while a worker still holds the descriptor.
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Read);
@@ -129,6 +134,9 @@ impl LocalTcp {
                 "out of file descriptors; accepting is slowed down: raise the limit (ulimit -n) or lower maxConnections"
             }
             Trouble::OutOfMemory => "out of memory for sockets; accepting is slowed down",
+            Trouble::NoUpstream => {
+                "this host lacks descriptors, memory or source ports for connections to targets; further clients wait"
+            }
             Trouble::AcceptFailed => "the system refuses to accept; see the log",
         };
         Some(line.to_owned())
@@ -200,14 +208,28 @@ async fn upstream(shared: &Shared, peer: &SocketAddr) -> Result<Connected, ()> {
         timeout: shared.plan.load().dial_timeout,
         judges: shared.judges.clone(),
     };
-    connect(&shared.group, &dialer, &shared.clients).await.map_err(|error| {
+    let mut connected = connect(&shared.group, &dialer, &shared.clients).await;
+    if connected.as_ref().is_err_and(is_our_shortage) {
+        let _before_new_clients = shared.control.wait_for_upstream();
+        let give_up = Instant::now() + dialer.timeout;
+        while connected.as_ref().is_err_and(is_our_shortage) && Instant::now() < give_up {
+            sleep(SHORTAGE_PAUSE).await;
+            connected = connect(&shared.group, &dialer, &shared.clients).await;
+        }
+    }
+    connected.map_err(|error| {
         shared.clients.unserved.fetch_add(1, Relaxed);
         let error = error.map_or_else(|| "no target".to_owned(), |error| error.to_string());
         tracing::debug!(forward = %shared.key, %peer, error, "no target answered");
     })
 }
 
+/// Whether a client that waits may be served, as soon as other connections end.
+fn is_our_shortage(error: &Option<DialError>) -> bool {
+    error.as_ref().is_some_and(|error| error.cause.is_shortage())
+}
+
 /// Ends a client that nobody could serve by a reset: a plain close would read as an empty answer.
 fn refuse(client: TcpStream) {
-    let _ = SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO));
+    let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -21,7 +21,7 @@ use crate::pipe::{Pipe, with_pipe};
 /// The scratch buffer of a thread, in bytes.
 const SCRATCH: usize = 64 << 10;
 /// Reads passed on before other connections have their turn.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 8;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
@@ -170,7 +170,7 @@ impl Direction {
     ) -> Result<Step, Failure> {
         let mut count = None;
         let received = source.try_io(Interest::READABLE, || {
-            let (_, received) = recv(source, &mut *buffer, RecvFlags::empty())?;
+            let (_, received) = retry_on_intr(|| recv(source, &mut *buffer, RecvFlags::empty()))?;
             count = Some(received);
             // A short read has emptied the socket: being told so saves asking again.
             if received == 0 || received == buffer.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
@@ -223,11 +223,9 @@ impl Direction {
     }
 
     fn pour(&mut self, pipe: &mut Pipe, sink: &TcpStream, passed: &AtomicU64) -> Result<usize, Failure> {
-        let mut count = 0;
-        let poured = sink.try_io(Interest::WRITABLE, || {
-            count = pipe.pour(sink)?;
-            full_unless(pipe.held() == 0)
-        });
+        let held = pipe.held();
+        let poured = sink.try_io(Interest::WRITABLE, || pipe.pour(sink));
+        let count = held - pipe.held();
         passed.fetch_add(count as u64, Ordering::Relaxed);
         match poured {
             Err(error) if cannot_splice(&error) => self.pace.never_splice(),
@@ -250,7 +248,7 @@ impl Direction {
 fn send_some(sink: &TcpStream, bytes: &[u8], passed: &AtomicU64) -> Result<usize, Failure> {
     let mut count = 0;
     let sent = sink.try_io(Interest::WRITABLE, || {
-        count = send(sink, bytes, SendFlags::NOSIGNAL)?;
+        count = retry_on_intr(|| send(sink, bytes, SendFlags::NOSIGNAL))?;
         full_unless(count == bytes.len())
     });
     would_block(sent, (), Failure::Sink)?;
@@ -263,7 +261,7 @@ fn writable_now(sink: &TcpStream) -> io::Result<()> {
     let mut asked = [PollFd::new(sink, PollFlags::OUT)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     // A failed socket also counts: writing to it says how it failed.
-    full_unless(poll(&mut asked, Some(&at_once))? > 0)
+    full_unless(retry_on_intr(|| poll(&mut asked, Some(&at_once)))? > 0)
 }
 
 /// `WouldBlock` makes the runtime forget the readiness, so that the next look waits for the kernel's word.

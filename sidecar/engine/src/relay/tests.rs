@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -13,6 +16,8 @@ use tokio::time::timeout;
 use crate::pipe::{refuse_for, times_lent};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Tells a test that it is the process to relay for this address.
+const RELAY_FOR: &str = "FAIRLEAD_TEST_RELAY_FOR";
 
 /// A relay under way, and the far ends of its two connections.
 struct Relayed {
@@ -43,10 +48,14 @@ impl Relayed {
 
 /// Two ends of a connection: far, near.
 async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listener().await;
     let far = TcpStream::connect(listener.local_addr().unwrap());
     let (far, near) = tokio::join!(far, listener.accept());
     (far.unwrap(), near.unwrap().0)
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 /// A block of bytes without a short period; streams repeat it.
@@ -75,38 +84,85 @@ async fn expect_blocks(mut stream: impl AsyncReadExt + Unpin, block: &[u8], bloc
     assert_eq!(stream.read(&mut read).await.unwrap(), 0);
 }
 
-/// Sends 32 MB each way at once and closes each way when it is out.
-async fn exchange() {
+/// Sends so many MB each way at once and closes each way when it is out.
+async fn exchange(upward: usize, downward: usize) {
     let mut relayed = Relayed::start(None).await;
     let (up, down) = (block(1), block(2));
     let (client_in, client_out) = relayed.client.split();
     let (upstream_in, upstream_out) = relayed.upstream.split();
     let all = async {
         tokio::join!(
-            send_blocks(client_out, &up, 32),
-            expect_blocks(upstream_in, &up, 32),
-            send_blocks(upstream_out, &down, 24),
-            expect_blocks(client_in, &down, 24),
+            send_blocks(client_out, &up, upward),
+            expect_blocks(upstream_in, &up, upward),
+            send_blocks(upstream_out, &down, downward),
+            expect_blocks(client_in, &down, downward),
         )
     };
     timeout(DEADLINE, all).await.unwrap();
-    let length = block(1).len() as u64;
-    assert_eq!(relayed.counted(), (32 * length, 24 * length));
+    let sizes = (upward * up.len(), downward * down.len());
+    assert_eq!(relayed.counted(), (sizes.0 as u64, sizes.1 as u64));
     relayed.ended().await.unwrap();
 }
 
 #[tokio::test]
 async fn bulk_is_spliced_both_ways_and_each_way_ends_by_itself() {
     let before = times_lent();
-    exchange().await;
+    exchange(32, 24).await;
     assert!(times_lent() > before + 10);
 }
 
 #[tokio::test]
 async fn without_pipes_bulk_is_copied() {
     refuse_for(DEADLINE * 2);
-    exchange().await;
+    exchange(32, 24).await;
     assert_eq!(times_lent(), 0);
+}
+
+/// A signal cuts a splice short without the sink being full. Signals go to a process, so the relay has one of its own.
+#[test]
+fn a_relay_that_is_stopped_and_continued_all_the_time_passes_every_byte() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if let Some(addr) = std::env::var_os(RELAY_FOR) {
+        return runtime.block_on(relay_for(addr.to_str().unwrap()));
+    }
+    let (stream, bytes) = (runtime.block_on(listener()), block(4));
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", std::thread::current().name().unwrap(), "--test-threads=1"])
+        .env(RELAY_FOR, stream.local_addr().unwrap().to_string())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&child);
+    let disturbing = std::thread::spawn(move || disturb(pid));
+    let passing = async {
+        let (client, upstream) = (stream.accept().await.unwrap().0, stream.accept().await.unwrap().0);
+        // One way only: bytes the other way would wake the relay whatever happens.
+        tokio::join!(send_blocks(client, &bytes, 200), expect_blocks(upstream, &bytes, 200));
+    };
+    let passed = runtime.block_on(async { timeout(DEADLINE, passing).await });
+    assert_eq!(disturbing.join().unwrap().exit_status(), Some(0));
+    passed.unwrap();
+}
+
+/// Connects twice, first as the client's side, and relays between the two.
+async fn relay_for(addr: &str) {
+    let client = TcpStream::connect(addr).await.unwrap();
+    let upstream = TcpStream::connect(addr).await.unwrap();
+    relay(client, upstream, &ByteCounters::default(), None).await.unwrap();
+}
+
+/// Stops and continues a child until it ends, by itself or at the deadline.
+fn disturb(pid: Pid) -> WaitStatus {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let signal = if Instant::now() < deadline { Signal::STOP } else { Signal::KILL };
+        kill_process(pid, signal).unwrap();
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+        if !status.stopped() {
+            return status;
+        }
+        kill_process(pid, Signal::CONT).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -53,6 +53,10 @@ impl Bench {
         (0..count).map(|_| self.client(up)).collect()
     }
 
+    fn reconfigure(&mut self, rules: Rules, names: &str) -> Vec<Option<usize>> {
+        self.selector.reconfigure(rules, &addresses(names), self.now)
+    }
+
     fn states(&self) -> Vec<NodeState> {
         self.selector.nodes().map(|node| node.state).collect()
     }
@@ -97,7 +101,7 @@ fn a_failed_client_goes_on_to_the_next_and_the_round_moves_once() {
 #[test]
 fn a_node_is_dead_at_max_fails_and_a_success_resets_the_count() {
     let mut bench = Bench::new(Strategy::Fifo, "AB");
-    bench.selector.reconfigure(rules(Strategy::Fifo, 2), &addresses("AB"));
+    bench.reconfigure(rules(Strategy::Fifo, 2), "AB");
     assert_eq!(bench.client("B"), "AB");
     assert_eq!(bench.states(), [NodeState::Alive, NodeState::Alive]);
     assert_eq!(bench.client("AB"), "A");
@@ -108,7 +112,7 @@ fn a_node_is_dead_at_max_fails_and_a_success_resets_the_count() {
 #[test]
 fn never_dead_with_max_fails_zero() {
     let mut bench = Bench::new(Strategy::Fifo, "AB");
-    bench.selector.reconfigure(rules(Strategy::Fifo, 0), &addresses("AB"));
+    bench.reconfigure(rules(Strategy::Fifo, 0), "AB");
     assert_eq!(bench.clients("B", 3), "ABABAB");
     assert_eq!(bench.states()[0], NodeState::Alive);
 }
@@ -126,7 +130,7 @@ fn the_time_a_dead_node_is_left_out_is_exact_below_a_second() {
 #[test]
 fn a_dead_node_that_is_tried_and_fails_is_dead_again_at_once() {
     let mut bench = Bench::new(Strategy::Fifo, "AB");
-    bench.selector.reconfigure(rules(Strategy::Fifo, 3), &addresses("AB"));
+    bench.reconfigure(rules(Strategy::Fifo, 3), "AB");
     bench.clients("B", 3);
     bench.pass(FAIL_TIMEOUT);
     assert_eq!(bench.clients("B", 3), "ABBB");
@@ -138,7 +142,7 @@ fn one_connection_at_a_time_tries_a_dead_node() {
     bench.client("B");
     bench.pass(FAIL_TIMEOUT);
     let (name, probe) = bench.choose(&mut Ticket::default(), Why::Nothing).unwrap();
-    assert_eq!((name, probe.probe, probe.hedge_after), ('A', true, Some(Duration::ZERO)));
+    assert_eq!((name, probe.probe.is_some(), probe.hedge_after), ('A', true, Some(Duration::ZERO)));
     assert_eq!(bench.client("AB"), "B", "others wait for the outcome");
     let (now, started) = (bench.now, bench.now);
     bench.selector.record(&probe, started, Outcome::Unjudged, now);
@@ -146,11 +150,37 @@ fn one_connection_at_a_time_tries_a_dead_node() {
 }
 
 #[test]
+fn the_end_of_an_old_trial_says_nothing_about_a_new_one() {
+    let mut bench = Bench::new(Strategy::Fifo, "AB");
+    bench.client("B");
+    bench.pass(FAIL_TIMEOUT);
+    let (_, old) = bench.choose(&mut Ticket::default(), Why::Nothing).unwrap();
+    let a = bench.selector.choice(0).unwrap();
+    bench.selector.record(&a, bench.now, Outcome::Answered, bench.now);
+    bench.selector.record(&a, bench.now, Outcome::Failed("refused".to_owned()), bench.now);
+    bench.pass(FAIL_TIMEOUT);
+    let (name, new) = bench.choose(&mut Ticket::default(), Why::Nothing).unwrap();
+    assert!(name == 'A' && new.probe.is_some());
+    bench.selector.record(&old, bench.now, Outcome::Unjudged, bench.now);
+    assert_eq!(bench.choose(&mut Ticket::default(), Why::Nothing).unwrap().0, 'B');
+}
+
+#[test]
+fn an_answer_after_a_lost_race_does_not_count_as_usual() {
+    let mut bench = Bench::new(Strategy::Fifo, "AB");
+    let (a, started) = (bench.selector.choice(0).unwrap(), bench.now);
+    bench.pass(Duration::from_secs(4));
+    bench.selector.record(&a, started, Outcome::AnsweredLate, bench.now);
+    assert_eq!(bench.choose(&mut Ticket::default(), Why::Nothing).unwrap().1.hedge_after, Some(DELAY));
+}
+
+#[test]
 fn an_only_node_is_dialled_also_when_dead() {
     let mut bench = Bench::new(Strategy::Round, "A");
     assert_eq!(bench.clients("", 3), "AAA");
     assert_eq!(bench.states(), [NodeState::Dead]);
-    assert!(!bench.choose(&mut Ticket::default(), Why::Nothing).unwrap().1.probe);
+    let choice = bench.choose(&mut Ticket::default(), Why::Nothing).unwrap().1;
+    assert_eq!((choice.probe, choice.hedge_after), (None, None));
 }
 
 #[test]
@@ -158,7 +188,7 @@ fn with_all_dead_the_one_due_soonest_comes_first() {
     let mut bench = Bench::new(Strategy::Fifo, "AB");
     let fail = |bench: &mut Bench, name: char| {
         let index = if name == 'A' { 0 } else { 1 };
-        let choice = bench.selector.choices().nth(index).unwrap();
+        let choice = bench.selector.choice(index).unwrap();
         bench.selector.record(&choice, bench.now, Outcome::Failed("refused".to_owned()), bench.now);
     };
     fail(&mut bench, 'B');
@@ -170,13 +200,13 @@ fn with_all_dead_the_one_due_soonest_comes_first() {
 #[test]
 fn a_hedge_goes_to_a_dead_node_only_when_all_are() {
     let mut bench = Bench::new(Strategy::Fifo, "AB");
-    bench.selector.reconfigure(rules(Strategy::Fifo, 1), &addresses("BA"));
+    bench.reconfigure(rules(Strategy::Fifo, 1), "BA");
     bench.client("A");
-    bench.selector.reconfigure(rules(Strategy::Fifo, 1), &addresses("AB"));
+    bench.reconfigure(rules(Strategy::Fifo, 1), "AB");
     let mut ticket = Ticket::default();
     assert_eq!(bench.choose(&mut ticket, Why::Nothing).unwrap().0, 'A');
     assert_eq!(bench.choose(&mut ticket, Why::Silence), None, "B is dead and A may still answer");
-    let a = bench.selector.choices().next().unwrap();
+    let a = bench.selector.choice(0).unwrap();
     bench.selector.record(&a, bench.now, Outcome::Failed("refused".to_owned()), bench.now);
     assert_eq!(bench.choose(&mut ticket, Why::Silence).unwrap().0, 'B');
 }
@@ -211,7 +241,7 @@ fn the_hedge_waits_for_the_longer_of_the_delay_and_twice_the_usual_dial() {
 fn a_new_list_keeps_the_liveness_of_nodes_in_both() {
     let mut bench = Bench::new(Strategy::Fifo, "ABA");
     bench.client("B");
-    let origins = bench.selector.reconfigure(rules(Strategy::Fifo, 1), &addresses("CAA"));
+    let origins = bench.reconfigure(rules(Strategy::Fifo, 1), "CAA");
     assert_eq!(origins, [None, Some(0), Some(2)]);
     assert_eq!(bench.states(), [NodeState::Unknown, NodeState::Dead, NodeState::Unknown]);
 }
@@ -219,7 +249,7 @@ fn a_new_list_keeps_the_liveness_of_nodes_in_both() {
 #[test]
 fn a_state_changes_once_and_keeps_its_time() {
     let mut bench = Bench::new(Strategy::Fifo, "A");
-    let choice = bench.selector.choices().next().unwrap();
+    let choice = bench.selector.choice(0).unwrap();
     let failed = || Outcome::Failed("refused".to_owned());
     assert!(bench.selector.record(&choice, bench.now, failed(), bench.now));
     let since = bench.selector.nodes().next().unwrap().since;
@@ -273,13 +303,13 @@ proptest! {
             if begin || open.is_empty() {
                 let choice = selector.select(&mut Ticket::default(), Why::Nothing, now, dice).unwrap();
                 let (is_dead, due) = dead(choice.index);
-                let trying = |node: usize| open.iter().any(|(c, _)| c.probe && c.index == node);
+                let trying = |node: usize| open.iter().any(|(c, _)| c.probe.is_some() && c.index == node);
                 let eligible = |node: usize| {
                     let (dead, due) = dead(node);
                     count == 1 || !dead || (due && !trying(node))
                 };
                 prop_assert!(eligible(choice.index) || !(0..count).any(eligible));
-                prop_assert!(!choice.probe || (is_dead && due && !trying(choice.index)));
+                prop_assert!(choice.probe.is_none() || (is_dead && due && !trying(choice.index)));
                 open.push((choice, clock));
             } else {
                 let (choice, started) = open.swap_remove((dice % open.len() as u64) as usize);
@@ -289,7 +319,7 @@ proptest! {
                 if answered {
                     // A success ends the trial, whoever had it.
                     for (other, _) in open.iter_mut().filter(|(other, _)| other.index == choice.index) {
-                        other.probe = false;
+                        other.probe = None;
                     }
                 }
             }

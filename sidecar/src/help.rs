@@ -1,0 +1,84 @@
+//! Help by example, shown by `-h` below the flags. Each example can be pasted and run as it stands,
+//! but for the host names.
+
+pub(crate) const ABOUT: &str = "\
+Forwards TCP ports to targets, of which only the live ones get clients.
+
+A forward listens on a port and hands each client to one of its targets, chosen by strategy (round, random, fifo). \
+A target that fails max_fails times is dead: left out for fail_timeout, then tried again. \
+What to forward is said by a PortForward manifest, the same that a cluster takes, or by a GOST URL.";
+
+pub(crate) const TOP: &str = "\
+Examples:
+  See it work:
+    fairlead demo
+  Forward a port to two targets in turn:
+    fairlead run -L tcp://:8080/10.0.0.1:80,10.0.0.2:80
+  Run manifests, following their changes:
+    fairlead run forwards.yaml
+  Find out what is wrong with them beforehand:
+    fairlead check forwards.yaml
+  Make a manifest of a GOST command line:
+    fairlead convert -L tcp://:8080/10.0.0.1:80
+
+fairlead COMMAND -h shows a command's flags and examples.";
+
+pub(crate) const RUN: &str = "\
+Examples:
+  Two targets in turn; one that fails is left out for 10 seconds:
+    fairlead run -L 'tcp://:8080/10.0.0.1:80,10.0.0.2:80?fail_timeout=10s'
+  A primary, and a standby that gets clients only while the primary is dead:
+    fairlead run -L 'tcp://:5432/db1:5432,db2:5432?strategy=fifo'
+  Every manifest of a directory; an edit, a new file or a removed one takes
+  effect at once, and a broken one changes nothing:
+    fairlead run forwards/
+  Manifests from elsewhere:
+    kubectl get pfw orders-db -o yaml | fairlead run -
+  Which nodes are dead, for a script:
+    fairlead run -o json forwards.yaml |
+      jq -c '.status.nodes[] | select(.state == \"Dead\")'
+
+URL options, with their defaults:
+  strategy=round (or random, fifo)  max_fails=1  fail_timeout=30s
+  timeout=5s  hedge_delay=200ms
+An empty listening address is every address with -L, and loopback in a manifest.
+
+Exit code:
+  0  after SIGINT or SIGTERM and draining; a second signal ends at once
+  1  a port can't be listened on at the start
+  2  invalid input, after listing everything that is wrong with it";
+
+pub(crate) const CHECK: &str = "\
+Examples:
+  fairlead check forwards.yaml
+  fairlead check deploy/ more.yaml              Also finds two forwards on one port
+  helm template . | fairlead check -
+
+Exit code: 0 when all is well, 1 otherwise.";
+
+pub(crate) const CONVERT: &str = "\
+Examples:
+  fairlead convert -L 'tcp://:8080/10.0.0.1:80,10.0.0.2:80?strategy=fifo&max_fails=2'
+  fairlead convert -L tcp://:8080/10.0.0.1:80 > forward.yaml && fairlead run forward.yaml
+
+Manifests go to standard output; warnings, such as what differs from GOST, to
+standard error.";
+
+pub(crate) const DEMO: &str = "\
+Starts two small web servers and the forward of deploy/examples/quickstart.yaml,
+all on loopback, and tells what to type to stop a target and to see it come back.
+Ctrl-C ends it.";
+
+pub(crate) const PROXY: &str = "\
+Examples:
+  fairlead proxy --config /etc/fairlead/config.yaml --metrics-addr :19444
+  curl http://127.0.0.1:19444/readyz
+
+The file is read anew as it changes; one that can't be read, or whose revision
+is not newer, changes nothing. Ready once a first configuration is in force. A
+forward that can't run is refused alone, and reported.";
+
+pub(crate) const COMPLETIONS: &str = "\
+Examples:
+  fairlead completions bash > ~/.local/share/bash-completion/completions/fairlead
+  fairlead completions zsh > \"${fpath[1]}/_fairlead\"";

@@ -1,0 +1,104 @@
+//! Non-blocking sockets on loopback as targets and load generators use them, and ports nobody else takes.
+//! Ports lie below every ephemeral range in use, so that no client's own port can occupy one in between.
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Result, bail};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use socket2::{SockFilter, SockRef};
+
+/// How many connections may wait for a target to accept them.
+pub(crate) const BACKLOG: i32 = 4096;
+
+const FIRST_PORT: u16 = 2000;
+const LAST_PORT: u16 = 8999;
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// What a read or write on a non-blocking socket came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Bytes(usize),
+    WouldBlock,
+    /// The peer closed its half, or the connection is broken.
+    Ended,
+}
+
+/// Listens on a port below the ephemeral range, without blocking.
+pub(crate) fn listen() -> Result<(TcpListener, SocketAddrV4)> {
+    let span = LAST_PORT - FIRST_PORT + 1;
+    let start = (std::process::id() % u32::from(span)) as u16;
+    for _ in 0..span {
+        let step = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_PORT + (u32::from(start) + u32::from(step)).rem_euclid(span.into()) as u16;
+        let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else {
+            continue;
+        };
+        rustix::net::listen(&listener, BACKLOG)?;
+        listener.set_nonblocking(true)?;
+        let SocketAddr::V4(address) = listener.local_addr()? else {
+            bail!("port {port}: bound, but not to an IPv4 address");
+        };
+        return Ok((listener, address));
+    }
+    bail!("no free port from {FIRST_PORT} to {LAST_PORT} on 127.0.0.1")
+}
+
+/// A loopback address with a port that was free a moment ago.
+pub(crate) fn free_address() -> Result<SocketAddrV4> {
+    Ok(listen()?.1)
+}
+
+/// Accepts one connection, non-blocking; none when nobody waits.
+pub(crate) fn accept(listener: impl AsFd) -> Option<OwnedFd> {
+    rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok()
+}
+
+/// Makes a listener ignore SYNs, as a host that is gone would; handshakes under way are finished.
+pub(crate) fn drop_syns(listener: impl AsFd) -> io::Result<()> {
+    // Classic BPF on the TCP header: load the byte of flags, keep SYN and ACK, drop if only SYN is left.
+    let filter = [
+        SockFilter::new(0x30, 0, 0, 13),
+        SockFilter::new(0x54, 0, 0, 0x12),
+        SockFilter::new(0x15, 0, 1, 0x02),
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    SockRef::from(&listener.as_fd()).attach_filter(&filter)
+}
+
+/// Undoes [`drop_syns`].
+pub(crate) fn take_syns(listener: impl AsFd) -> io::Result<()> {
+    SockRef::from(&listener.as_fd()).detach_filter()
+}
+
+/// Begins to connect without waiting for the answer.
+pub(crate) fn dial(address: SocketAddrV4) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let fd = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&fd, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(fd),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sends what fits.
+pub(crate) fn send(fd: impl AsFd, bytes: &[u8]) -> Turn {
+    match rustix::net::send(fd, bytes, SendFlags::NOSIGNAL) {
+        Ok(sent) => Turn::Bytes(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Turn::WouldBlock,
+        Err(_) => Turn::Ended,
+    }
+}
+
+/// Receives what is there.
+pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8]) -> Turn {
+    match rustix::net::recv(fd, buffer, RecvFlags::empty()) {
+        Ok((0, _)) => Turn::Ended,
+        Ok((count, _)) => Turn::Bytes(count),
+        Err(Errno::AGAIN | Errno::INTR) => Turn::WouldBlock,
+        Err(_) => Turn::Ended,
+    }
+}

@@ -1,0 +1,12 @@
+//! What tests with several processes need: the real `fairlead` program, targets that can die, clients in numbers.
+//! The tests themselves are in `tests/`, one file per promise; the benchmark is `bench`.
+
+pub mod bench;
+pub mod binary;
+pub mod clients;
+pub mod deadline;
+pub mod manifests;
+pub mod objects;
+pub mod ports;
+pub mod skip;
+pub mod targets;
