@@ -54,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) workers: Workers,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) changes: Changes,
+    /// Places for health checks under way, over all forwards.
+    pub(crate) health_checks: Arc<Semaphore>,
     /// Where tasks that serve no connection run.
     pub(crate) control: Handle,
 }
@@ -100,6 +102,7 @@ impl Engine {
             workers: Workers::start(options.workers.get())?,
             resolver: Arc::new(Resolver::new(Handle::current())),
             changes: Changes::new(),
+            health_checks: Arc::new(Semaphore::new(CHECKS_LIMIT)),
             control: Handle::current(),
         };
         Ok(Self { context: Arc::new(context), state: Arc::default(), drain_timeout: options.drain_timeout })
