@@ -21,8 +21,9 @@ use tokio::net::TcpStream;
 use direction::{Direction, Failure};
 use idle::IdleClock;
 
-/// The bytes passed on so far; one instance per worker keeps the counting cheap.
+/// The bytes passed on so far; one instance per worker, in cache lines of its own, keeps the counting cheap.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct ByteCounters {
     /// Bytes that upstreams have taken.
     pub(crate) to_upstream: AtomicU64,
@@ -137,15 +138,13 @@ impl Ways {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Progress, CopyError>> {
         let (client, upstream) = (&sides.client, &sides.upstream);
-        let up = self.upward.poll(client, upstream, &counters.to_upstream, cx);
-        if let Poll::Ready(Err(failure)) = up {
-            self.note(failure, CopyError::Client, CopyError::Upstream)?;
+        if let Poll::Ready(ended) = self.upward.poll(client, upstream, &counters.to_upstream, cx) {
             self.downward.withhold_end();
+            ended.or_else(|failure| self.note(failure, CopyError::Client, CopyError::Upstream))?;
         }
-        let down = self.downward.poll(upstream, client, &counters.to_client, cx);
-        if let Poll::Ready(Err(failure)) = down {
-            self.note(failure, CopyError::Upstream, CopyError::Client)?;
+        if let Poll::Ready(ended) = self.downward.poll(upstream, client, &counters.to_client, cx) {
             self.upward.withhold_end();
+            ended.or_else(|failure| self.note(failure, CopyError::Upstream, CopyError::Client))?;
         }
         match (self.upward.has_ended(), self.downward.has_ended()) {
             (true, true) => Poll::Ready(self.failed.take().map_or(Ok(Progress::Done), Err)),

@@ -181,7 +181,7 @@ async fn a_health_check_finds_the_dead_and_the_living_without_a_client() {
     let (up, down, listen) = (Target::new(b'A').await, closed(), closed());
     let engine = engine();
     let mut checked = forward("f", &listen, &[&up.address, &down]);
-    checked.health_check = Some(fairlead_config::HealthCheck { interval: Duration::from_millis(50), timeout: None });
+    checked.health_check = Some(fairlead_config::HealthCheck { interval: Duration::from_millis(100), timeout: None });
     let mut changes = engine.changes();
     apply(&engine, vec![checked]);
     let states = || -> Vec<_> { engine.report().forwards[0].nodes.iter().map(|node| node.state).collect() };

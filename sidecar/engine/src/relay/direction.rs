@@ -90,7 +90,7 @@ impl Direction {
         self.phase == Phase::Ended
     }
 
-    /// Keeps the source's end from the sink: it may be a reset in disguise.
+    /// Keeps the source's end from the sink, once the other way is over: closing both tells it, or a reset does.
     pub(super) fn withhold_end(&mut self) {
         self.end_withheld = true;
     }
