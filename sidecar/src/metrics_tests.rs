@@ -16,7 +16,7 @@ fn node(state: NodeState) -> NodeStats {
         address: HostPort::new("10.0.0.1", 80),
         state,
         connections: 3,
-        failures: [1, 0, 0, 0, 0, 0],
+        failures: std::array::from_fn(|reason| u64::from(reason == 0)),
         dial_times: HistogramView { buckets, sum: 7.5 },
     }
 }
