@@ -8,5 +8,6 @@ pub mod deadline;
 pub mod manifests;
 pub mod objects;
 pub mod ports;
+mod silence;
 pub mod skip;
 pub mod targets;

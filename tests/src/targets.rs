@@ -9,15 +9,11 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{
-    deadline::{SOON, await_condition},
-    ports,
-};
+use crate::{ports, silence};
 
 /// What a target does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +46,10 @@ struct Shared {
 struct Server {
     acceptor: Arc<Acceptor>,
     thread: Option<JoinHandle<()>>,
-    /// Connections that fill the accept queue while the target is silent.
-    fillers: Vec<TcpStream>,
 }
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 4096;
-
-/// How long a SYN is waited for before it counts as unanswered.
-const PROBE: Duration = Duration::from_millis(250);
 
 /// How long the accepting thread waits at most before it looks whether it has to stop.
 const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
@@ -120,19 +111,11 @@ impl Target {
         self.serve(TcpListener::bind(self.address).expect("listen on the port again"));
     }
 
-    /// Leaves every SYN unanswered from now on: nobody accepts, and the accept queue (of one) is full.
-    /// Connections already made are served to their end. Panics if new ones can still be made.
-    pub fn fall_silent(&mut self) {
-        let server = self.server.as_mut().expect("only a running target can fall silent");
-        server.stop_accepting();
-        let address = self.address;
-        await_condition("a SYN that stays unanswered", SOON, || match TcpStream::connect_timeout(&address, PROBE) {
-            Ok(filler) => {
-                server.fillers.push(filler);
-                false
-            }
-            Err(error) => error.kind() == io::ErrorKind::TimedOut,
-        });
+    /// Leaves every SYN unanswered from now on, as a host that is gone would.
+    /// Connections already made are served to their end.
+    pub fn fall_silent(&self) {
+        let server = self.server.as_ref().expect("only a running target can fall silent");
+        silence::drop_syns(&server.acceptor.listener).expect("a filter on the listener");
     }
 
     /// Says the same on every connection it holds.
@@ -149,7 +132,7 @@ impl Target {
             let acceptor = Arc::clone(&acceptor);
             move || acceptor.run()
         });
-        self.server = Some(Server { acceptor, thread: Some(thread), fillers: Vec::new() });
+        self.server = Some(Server { acceptor, thread: Some(thread) });
     }
 }
 
@@ -161,7 +144,7 @@ impl Drop for Target {
 
 impl Server {
     /// Ends the accepting thread. Whoever waits in the accept queue is served first, so that no client is lost;
-    /// what follows (closing the socket, filling the queue) must follow at once.
+    /// the socket must be closed at once.
     fn stop_accepting(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         self.acceptor.stop.store(true, SeqCst);
@@ -235,8 +218,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clients::ask;
+
+    /// How long a SYN is waited for before it counts as unanswered.
+    const PROBE: Duration = Duration::from_millis(250);
 
     #[test]
     fn a_target_is_refused_when_killed_silent_when_silenced_and_answers_when_restarted() {

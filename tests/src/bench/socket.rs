@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use anyhow::{Result, bail};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use socket2::{SockFilter, SockRef};
 
 /// How many connections may wait for a target to accept them.
 pub(crate) const BACKLOG: i32 = 4096;
@@ -54,24 +53,6 @@ pub(crate) fn free_address() -> Result<SocketAddrV4> {
 /// Accepts one connection, non-blocking; none when nobody waits.
 pub(crate) fn accept(listener: impl AsFd) -> Option<OwnedFd> {
     rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).ok()
-}
-
-/// Makes a listener ignore SYNs, as a host that is gone would; handshakes under way are finished.
-pub(crate) fn drop_syns(listener: impl AsFd) -> io::Result<()> {
-    // Classic BPF on the TCP header: load the byte of flags, keep SYN and ACK, drop if only SYN is left.
-    let filter = [
-        SockFilter::new(0x30, 0, 0, 13),
-        SockFilter::new(0x54, 0, 0, 0x12),
-        SockFilter::new(0x15, 0, 1, 0x02),
-        SockFilter::new(0x06, 0, 0, 0),
-        SockFilter::new(0x06, 0, 0, u32::MAX),
-    ];
-    SockRef::from(&listener.as_fd()).attach_filter(&filter)
-}
-
-/// Undoes [`drop_syns`].
-pub(crate) fn take_syns(listener: impl AsFd) -> io::Result<()> {
-    SockRef::from(&listener.as_fd()).detach_filter()
 }
 
 /// Begins to connect without waiting for the answer.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::{TURN, Worker};
 use crate::bench::poller::{EventFlags, Events, Poller};
 use crate::bench::socket::{self, Turn};
+use crate::silence;
 
 /// How long a connection is waited for before its SYN counts as dropped.
 const PROBE: Duration = Duration::from_millis(250);
@@ -36,7 +37,7 @@ impl Echo {
 
     /// Stops answering new connections, and proves that a SYN stays unanswered.
     pub(crate) fn fall_silent(&self) -> Result<()> {
-        socket::drop_syns(&self.listener).context("drop SYNs")?;
+        silence::drop_syns(&self.listener).context("drop SYNs")?;
         let probe = TcpStream::connect_timeout(&self.address.into(), PROBE);
         match probe.map_err(|error| error.kind()) {
             Err(io::ErrorKind::TimedOut) => Ok(()),
@@ -46,7 +47,7 @@ impl Echo {
 
     /// Answers again.
     pub(crate) fn recover(&self) -> Result<()> {
-        socket::take_syns(&self.listener).context("take SYNs again")
+        silence::take_syns(&self.listener).context("take SYNs again")
     }
 }
 
