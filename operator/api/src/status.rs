@@ -20,12 +20,25 @@ use conditions::{Conditions, Said};
 use proxies::Tally;
 
 /// What is known of the proxies that should run an object.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Observed<'a> {
     /// Proxies that should run it.
     pub desired: u32,
-    /// The latest report of each proxy that is connected.
+    /// Those that are up and could be sent clients; a status is true when all of these run it.
+    pub ready: u32,
+    /// The latest report of each ready proxy that is connected.
     pub reports: &'a [&'a Report],
+    /// Why there are fewer proxies than desired, where somebody says so (a quota, an admission webhook).
+    pub missing: Option<&'a str>,
+    /// Why a ready proxy can't be reached, one line.
+    pub unreachable: Option<&'a str>,
+}
+
+impl<'a> Observed<'a> {
+    /// One proxy that is always there: this process.
+    pub fn here(report: &'a [&'a Report]) -> Self {
+        Self { desired: 1, ready: 1, reports: report, missing: None, unreachable: None }
+    }
 }
 
 /// Makes the status of an object, whose present status says what was so far.
@@ -43,7 +56,7 @@ pub fn status(object: &PortForward, verdict: &Verdict, observed: &Observed<'_>, 
     let mut all = nodes::aggregate(names, &reports, before, &now);
     let said = Said {
         accepted: conditions::accepted(verdict),
-        programmed: proxies::programmed(object, verdict, &tally),
+        programmed: proxies::programmed(object, verdict, observed, &tally),
         nodes_available: nodes::available(verdict, &all),
     };
     let node_summary = nodes::summary(&all);

@@ -2,8 +2,10 @@
 //! Nothing here does I/O; defaults are constants, applied when the engine makes its plan.
 
 mod address;
+pub mod admin;
 mod config;
 pub mod defaults;
+mod digest;
 pub mod duration;
 mod excerpt;
 mod key;
@@ -17,6 +19,7 @@ pub mod yaml;
 
 pub use address::{AddressError, HostPort, check_host};
 pub use config::{CONFIG_VERSION, Config, ConfigError, Forward, HealthCheck, ReadConfig, Refused, RefusedReason};
+pub use digest::digest;
 pub use key::ForwardKey;
 pub use listener::{is_local_address, listeners_overlap};
 pub use nearest::nearest;

@@ -85,8 +85,9 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
     serde_saphyr::to_string(value).map_err(|e| YamlError(one_line(&e.to_string())))
 }
 
+/// Numbers are read as `kubectl` does: a file mode of `0400` is octal.
 fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! { with_snippet: false }
+    serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true }
 }
 
 fn one_line(message: &str) -> String {
@@ -146,5 +147,11 @@ mod tests {
     #[test]
     fn a_quoted_number_stays_a_string() {
         assert_eq!(from_str::<serde_json::Value>("a: '80'").unwrap(), serde_json::json!({"a": "80"}));
+    }
+
+    #[test]
+    fn a_number_with_a_leading_zero_is_octal_as_for_kubectl() {
+        let numbers = from_str::<serde_json::Value>("{a: 0400, b: 400, c: 0o400, d: 0x1F, e: '0400'}").unwrap();
+        assert_eq!(numbers, serde_json::json!({"a": 256, "b": 400, "c": 256, "d": 31, "e": "0400"}));
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use fairlead_config::{
-    Forward,
+    Forward, Scheme, defaults, digest, duration, is_local_address,
     url::{NodeUrl, Role},
 };
 use serde_json::json;
@@ -35,6 +35,9 @@ pub(super) fn of(object: &PortForward, place: Place) -> Result<Candidate, Refusa
         // The rules say so already.
         (Some(_), Some(_)) | (None, None) => None,
     };
+    if let Some(forward) = &read {
+        check_values(forward, spec.url.is_some(), &mut problems);
+    }
     check_support(object, &mut problems);
     let refusal = problems.refusal();
     match (read, refusal) {
@@ -61,6 +64,29 @@ fn check_shape(object: &PortForward, problems: &mut Problems) {
     });
     for problem in schema::check(&document) {
         problems.add(AcceptedReason::InvalidSpec, problem.field, problem.message);
+    }
+}
+
+/// Refuses what is well written and what a proxy's plan would refuse all the same, in the words of the spelling.
+fn check_values(forward: &Forward, is_url: bool, problems: &mut Problems) {
+    let mut refuse = |field: &str, part: &str, message: String| {
+        if is_url {
+            problems.add(AcceptedReason::InvalidURL, link::FIELD, format!("{part}: {message}"));
+        } else {
+            problems.invalid(field, message);
+        }
+    };
+    let host = &forward.listen.host;
+    let listens_here = forward.scheme.parse::<Scheme>().is_ok_and(|scheme| !scheme.is_remote());
+    if listens_here && !is_local_address(host) {
+        let message = format!("{host:?} is a name; write an IP address of this host, localhost, or nothing");
+        refuse("spec.listen.address", "listening address", message);
+    }
+    let least = defaults::HEALTH_CHECK_INTERVAL_LEAST;
+    if let Some(interval) = forward.health_check.as_ref().map(|check| check.interval).filter(|said| *said < least) {
+        let (said, least) = (duration::format(interval), duration::format(least));
+        let message = format!("{said} is below {least}; write a time such as 5s");
+        refuse("spec.healthCheck.interval", "option \"health_check\"", message);
     }
 }
 
@@ -93,7 +119,7 @@ fn finish(mut forward: Forward, object: &PortForward, place: Place) -> Forward {
     for target in forward.targets.iter_mut().filter(|target| target.host.is_empty()) {
         target.host = "localhost".to_owned();
     }
-    forward.digest = digest(&forward);
+    forward.digest = digest_of(&forward);
     forward
 }
 
@@ -106,11 +132,7 @@ fn unreachable_listener(forward: &Forward, place: Place) -> Option<String> {
 }
 
 /// A mark of the forward's content that is the same in every version and on every machine: FNV-1a of its JSON.
-fn digest(forward: &Forward) -> String {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
+fn digest_of(forward: &Forward) -> String {
     // Written field by field, not by way of a map, whose order may differ between builds.
-    let content = serde_json::to_string(&Forward { digest: String::new(), ..forward.clone() }).unwrap_or_default();
-    let hash = content.bytes().fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
-    format!("{hash:016x}")
+    digest(&serde_json::to_string(&Forward { digest: String::new(), ..forward.clone() }).unwrap_or_default())
 }

@@ -8,7 +8,8 @@ use fairlead_config::{
 use super::problems::Problems;
 use crate::render::AcceptedReason;
 
-const FIELD: &str = "spec.url";
+/// Where the URL stands.
+pub(super) const FIELD: &str = "spec.url";
 
 /// Reads `spec.url`; key and digest are still empty.
 pub(super) fn read(

@@ -170,6 +170,29 @@ fn a_bad_object_is_refused_with_the_field_and_what_to_write() {
 }
 
 #[test]
+fn what_a_plan_would_refuse_is_refused_before_in_both_spellings() {
+    use AcceptedReason::{InvalidSpec, InvalidURL};
+    let listen = |address: &str| with(json!({"listen": {"port": 80, "address": address}}));
+    let check = |interval: &str| with(json!({"healthCheck": {"interval": interval}}));
+    let url = |url: &str| object("db", json!({"url": url}));
+    let name = "\"edge.example\" is a name; write an IP address of this host, localhost, or nothing";
+    let short = "99ms is below 100ms; write a time such as 5s";
+    for (object, reason, want) in [
+        (listen("edge.example"), InvalidSpec, format!("spec.listen.address: {name}")),
+        (url("tcp://edge.example:80/a:1"), InvalidURL, format!("spec.url: listening address: {name}")),
+        (check("99ms"), InvalidSpec, format!("spec.healthCheck.interval: {short}")),
+        (url("tcp://:80/a:1?health_check=99ms"), InvalidURL, format!("spec.url: option \"health_check\": {short}")),
+    ] {
+        for place in [Place::Gateway, Place::Sidecar, Place::CommandLine, Place::Laptop] {
+            assert_eq!(refusal(std::slice::from_ref(&object), place, 0), (reason, want.clone()));
+        }
+    }
+    for object in [listen("LocalHost"), listen("fe80::1%eth0"), listen(""), check("100ms")] {
+        assert_eq!(accepted(&render(&[object], Place::Laptop)), ["db"]);
+    }
+}
+
+#[test]
 fn noise_is_refused_with_one_short_message() {
     for url in ["x".repeat(100_000), "tcp://:1/".to_owned() + &"\u{1b}[31m,".repeat(20_000), "%".repeat(8_000)] {
         let (_, message) = refusal(&[object("db", json!({"url": url}))], Place::Gateway, 0);

@@ -1,7 +1,7 @@
 //! How many proxies run an object, from their reports to `status.proxies` and the condition `Programmed`.
 //! Invariant: once True for a generation, Programmed stays so while at least one proxy serves the object.
 
-use fairlead_config::{ForwardReport, ForwardState};
+use fairlead_config::{ForwardReport, ForwardState, RefusedReason};
 
 use super::{
     Observed,
@@ -13,6 +13,7 @@ use crate::{PortForward, Proxies, render::Verdict};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
     desired: u32,
+    ready: u32,
     connected: u32,
     /// Listening with the present rendering.
     programmed: u32,
@@ -26,7 +27,7 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn of(verdict: &Verdict, observed: &Observed<'_>, reports: &[&ForwardReport]) -> Self {
         let connected = u32::try_from(observed.reports.len()).unwrap_or(u32::MAX);
-        let mut tally = Self { desired: observed.desired, connected, ..Self::default() };
+        let mut tally = Self { desired: observed.desired, ready: observed.ready, connected, ..Self::default() };
         let digest = match verdict {
             Verdict::Accepted { digest, .. } => digest,
             Verdict::Suspended { .. } | Verdict::Refused { .. } => return tally,
@@ -52,6 +53,8 @@ impl Tally {
         let is_present = report.digest == digest || (report.digest.is_empty() && report.state == ForwardState::Refused);
         self.serving += u32::from(report.state == ForwardState::Listening);
         if !is_present {
+            // It goes on with the last rendering it understood, and says of the present one that it doesn't.
+            self.troubles.extend(is_too_old(report).then(|| trouble(report)));
             return;
         }
         match report.state {
@@ -64,12 +67,12 @@ impl Tally {
 
     fn everyone_runs_it(&self, stands_by: bool) -> bool {
         let settled = self.programmed + if stands_by { self.standby } else { 0 };
-        self.programmed > 0 && settled >= self.desired.max(self.connected)
+        self.programmed > 0 && settled >= self.ready.max(self.connected)
     }
 }
 
 /// Whether the proxies run the present generation.
-pub(super) fn programmed(object: &PortForward, verdict: &Verdict, tally: &Tally) -> Finding {
+pub(super) fn programmed(object: &PortForward, verdict: &Verdict, observed: &Observed<'_>, tally: &Tally) -> Finding {
     let effective = match verdict {
         Verdict::Accepted { effective, .. } => effective,
         Verdict::Suspended { .. } => {
@@ -81,7 +84,7 @@ pub(super) fn programmed(object: &PortForward, verdict: &Verdict, tally: &Tally)
             return Finding::new(Truth::False, "Pending", message);
         }
     };
-    if let Some(finding) = without_proxies(object, tally) {
+    if let Some(finding) = without_proxies(object, observed, tally) {
         return finding;
     }
     let scheme = effective.scheme.as_deref().unwrap_or_default();
@@ -91,26 +94,33 @@ pub(super) fn programmed(object: &PortForward, verdict: &Verdict, tally: &Tally)
         let listen = effective.listen.as_deref().unwrap_or_default();
         return Finding::new(Truth::True, "Programmed", format!("listening on {listen}"));
     }
-    not_yet(tally, is_remote)
+    match observed.unreachable {
+        Some(why) if tally.troubles.is_empty() && tally.ready > tally.connected => {
+            Finding::new(Truth::Unknown, "ProxyUnreachable", why)
+        }
+        Some(_) | None => not_yet(tally, is_remote),
+    }
 }
 
-fn without_proxies(object: &PortForward, tally: &Tally) -> Option<Finding> {
+fn without_proxies(object: &PortForward, observed: &Observed<'_>, tally: &Tally) -> Option<Finding> {
     if tally.connected > 0 {
         return None;
     }
-    match &object.spec.sidecar {
-        Some(sidecar) if tally.desired == 0 => {
+    match (&object.spec.sidecar, observed.unreachable, observed.missing) {
+        (Some(sidecar), _, _) if tally.desired == 0 => {
             let message =
                 format!("no pod is labelled fairlead.dev/sidecar={}; it runs as soon as there is one", sidecar.name);
             Some(Finding::new(Truth::True, "NoPods", message))
         }
-        Some(_) | None => Some(Finding::new(Truth::False, "NoProxies", "no proxy is ready to run it")),
+        (_, Some(why), _) if tally.ready > 0 => Some(Finding::new(Truth::Unknown, "ProxyUnreachable", why)),
+        (_, _, Some(why)) => Some(Finding::new(Truth::False, "NoProxies", why)),
+        (_, _, None) => Some(Finding::new(Truth::False, "NoProxies", "no proxy is ready to run it")),
     }
 }
 
 fn not_yet(tally: &Tally, is_remote: bool) -> Finding {
-    let Tally { desired, connected, programmed, .. } = *tally;
-    let all = desired.max(connected);
+    let Tally { connected, programmed, .. } = *tally;
+    let all = tally.ready.max(connected);
     let share = format!("{programmed} of {all} proxies run this generation");
     match tally.troubles.first() {
         Some((_, message)) if programmed > 0 => {
@@ -142,6 +152,10 @@ fn trouble(report: &ForwardReport) -> (String, String) {
     let reason = report.reason.clone().filter(|reason| is_reason(reason)).unwrap_or_else(|| "ListenFailed".to_owned());
     let message = report.message.clone().unwrap_or_else(|| "the proxy doesn't say why".to_owned());
     (reason, message)
+}
+
+fn is_too_old(report: &ForwardReport) -> bool {
+    report.reason.as_deref() == Some(RefusedReason::ProxyTooOld.as_str())
 }
 
 fn is_reason(text: &str) -> bool {

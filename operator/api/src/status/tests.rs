@@ -21,6 +21,8 @@ struct Scene {
     object: PortForward,
     verdict: Verdict,
     desired: u32,
+    ready: u32,
+    unreachable: Option<String>,
     reports: Vec<Report>,
     second: i64,
 }
@@ -32,7 +34,7 @@ impl Scene {
             json!({"apiVersion": "fairlead.dev/v1alpha1", "kind": "PortForward", "metadata": metadata, "spec": spec});
         let object: PortForward = serde_json::from_value(document).unwrap();
         let verdict = render(std::slice::from_ref(&object), Place::Gateway).verdicts.remove(0).1;
-        Self { object, verdict, desired: 1, reports: Vec::new(), second: 0 }
+        Self { object, verdict, desired: 1, ready: 1, unreachable: None, reports: Vec::new(), second: 0 }
     }
 
     fn two_targets() -> Self {
@@ -40,7 +42,7 @@ impl Scene {
     }
 
     fn desired(mut self, desired: u32) -> Self {
-        self.desired = desired;
+        (self.desired, self.ready) = (desired, desired);
         self
     }
 
@@ -91,7 +93,13 @@ impl Scene {
 
     fn status(&self) -> PortForwardStatus {
         let reports: Vec<&Report> = self.reports.iter().collect();
-        let observed = Observed { desired: self.desired, reports: &reports };
+        let observed = Observed {
+            desired: self.desired,
+            ready: self.ready,
+            reports: &reports,
+            missing: None,
+            unreachable: self.unreachable.as_deref(),
+        };
         status(&self.object, &self.verdict, &observed, Timestamp::from_second(self.second).unwrap())
     }
 

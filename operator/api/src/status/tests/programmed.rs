@@ -158,6 +158,25 @@ fn a_proxy_that_cannot_even_read_the_digest_is_too_old() {
 }
 
 #[test]
+fn a_proxy_that_keeps_an_older_rendering_since_it_is_too_old_says_so() {
+    let goes_on = |forward: &mut ForwardReport| {
+        forward.digest = "older".to_owned();
+        forward.reason = Some("ProxyTooOld".to_owned());
+        forward.message = Some("unknown field `warp`; restart the pod".to_owned());
+    };
+    let scene = Scene::two_targets().proxy(goes_on);
+    assert_eq!(told(&scene), ["False/ProxyTooOld", "False/ProxyTooOld", "False/Settled", "True/ProxyTooOld"]);
+    let message = condition(&scene.status(), "Programmed").message.clone();
+    assert_eq!(message, "unknown field `warp`; restart the pod");
+    let one_of_two = Scene::two_targets().desired(2).listening().proxy(goes_on).status();
+    assert_eq!(said(&one_of_two, "Programmed"), "False/PartiallyProgrammed");
+    let message = &condition(&one_of_two, "Programmed").message;
+    assert!(message.ends_with("another one: unknown field `warp`; restart the pod"), "{message}");
+    let rolled_out = Scene::two_targets().listening().later().proxy(goes_on).status();
+    assert_eq!(said(&rolled_out, "Programmed"), "True/Programmed", "this generation was in force, and is served");
+}
+
+#[test]
 fn an_earlier_object_of_the_same_name_says_nothing() {
     let mut scene = Scene::two_targets().dialled([1, 1]);
     scene.reports[0].forwards[0].key.uid = "earlier".to_owned();

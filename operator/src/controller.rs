@@ -1,0 +1,152 @@
+//! The only writer: from what changed in the cluster and what the proxies report to objects and status. Level-triggered:
+//! whatever happened, a proxy's whole state is looked at again, and only what differs is written.
+
+mod caches;
+mod child;
+mod children;
+mod drift;
+mod index;
+mod keeper;
+mod leading;
+mod observation;
+mod pods;
+mod settlement;
+mod statuses;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{settings::Settings, telemetry::Telemetry};
+use caches::{Caches, Change};
+use index::Index;
+pub use keeper::Keeper;
+use writer::Writer;
+
+/// How often the main loop goes round at least.
+const TICK: Duration = Duration::from_secs(10);
+
+/// What the controller needs beside the API server.
+pub struct Options {
+    /// This process among the replicas, for Events.
+    pub identity: String,
+    /// The namespaces that are watched; all of them if none is named.
+    pub namespaces: Vec<String>,
+    pub settings: Settings,
+}
+
+/// The cluster as seen, and what to do about it while this operator leads.
+struct Controller {
+    caches: Caches,
+    options: Options,
+    keeper: Keeper,
+    writer: Writer,
+    /// PortForwards by proxy.
+    members: Index,
+    /// Pods by proxy.
+    pods: Index,
+}
+
+/// Watches, and writes while this operator leads, until `stop`. Errors are those of the first listing.
+pub async fn run(
+    options: Options,
+    keeper: Keeper,
+    telemetry: Arc<Telemetry>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let tasks = TaskTracker::new();
+    let (client, leader) = (keeper.client.clone(), Arc::clone(&keeper.leader));
+    let (caches, mut changes) = Caches::start(&client, &options.namespaces, &tasks);
+    let mut leads = leader.watch();
+    let writer = Writer { client, leader, telemetry: Arc::clone(&telemetry) };
+    let (members, pods) = (Index::default(), Index::default());
+    let mut controller = Controller { caches, options, keeper, writer, members, pods };
+    controller.list(&mut changes).await?;
+    telemetry.caches_are_synced();
+    while !stop.is_cancelled() {
+        controller.follow(&mut changes, &mut leads, &stop).await;
+        if stop.is_cancelled() {
+            break;
+        }
+        tracing::info!("leading");
+        telemetry.leading(true);
+        leading::lead(&mut controller, &mut changes, &mut leads, &stop).await;
+        telemetry.leading(false);
+        tracing::info!("no longer leading");
+    }
+    Ok(())
+}
+
+impl Controller {
+    /// Takes changes in until everything has been listed once: the watches wait for their changes to be taken.
+    async fn list(&mut self, changes: &mut mpsc::Receiver<Change>) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                biased;
+                change = changes.recv() => match change {
+                    Some(change) => drop(self.note(change)),
+                    None => anyhow::bail!("the watches have ended"),
+                },
+                ready = self.caches.ready() => return ready,
+            }
+        }
+    }
+
+    /// Keeps up with the cluster without writing, until this operator leads.
+    async fn follow(
+        &mut self,
+        changes: &mut mpsc::Receiver<Change>,
+        leads: &mut watch::Receiver<bool>,
+        stop: &CancellationToken,
+    ) {
+        while !*leads.borrow_and_update() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                change = changes.recv() => match change {
+                    Some(change) => drop(self.note(change)),
+                    None => return,
+                },
+                _ = leads.changed() => {}
+                () = sleep(TICK) => {}
+            }
+            self.writer.telemetry.tick();
+        }
+    }
+
+    /// Takes a change in; returns the proxies it concerns.
+    fn note(&mut self, change: Change) -> Vec<crate::names::ProxyId> {
+        match change {
+            Change::PortForward(name, proxy) => self.members.place(name, proxy),
+            Change::Pod(name, proxy) => self.pods.place(name, proxy),
+            Change::Child(proxy) => vec![proxy],
+            Change::Everything => {
+                self.forget_the_gone();
+                self.every_proxy()
+            }
+        }
+    }
+
+    fn forget_the_gone(&mut self) {
+        let gone: Vec<_> =
+            self.members.objects().filter(|name| self.caches.port_forwards.get(name).is_none()).cloned().collect();
+        gone.into_iter().for_each(|name| drop(self.members.place(name, None)));
+        let has_pod =
+            |name| self.caches.gateway_pods.get(name).is_some() || self.caches.sidecar_pods.get(name).is_some();
+        let gone: Vec<_> = self.pods.objects().filter(|name| !has_pod(name)).cloned().collect();
+        gone.into_iter().for_each(|name| drop(self.pods.place(name, None)));
+    }
+
+    /// Every proxy that has a member, a pod or an object.
+    fn every_proxy(&self) -> Vec<crate::names::ProxyId> {
+        let known = self.members.proxies().chain(self.pods.proxies()).cloned();
+        let mut all: Vec<_> = known.chain(self.caches.proxies_of_children()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}

@@ -1,0 +1,242 @@
+//! What the operator knows of the cluster: one reflector for each kind and watched namespace, stripped of what nobody
+//! reads, and a stream of what changed. Reads only.
+
+use std::{fmt::Debug, sync::Arc};
+
+use fairlead_api::PortForward;
+use futures::StreamExt;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::index::ObjectName;
+use crate::names::{MANAGED_BY, PROXY_LABEL, ProxyId, SIDECAR_LABEL};
+
+/// Changes that wait for the controller; the watches wait beyond that.
+const CHANGES_LIMIT: usize = 1024;
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A PortForward, and the proxy it is in now; none if it is gone.
+    PortForward(ObjectName, Option<ProxyId>),
+    /// A proxy's pod; no proxy if it is gone.
+    Pod(ObjectName, Option<ProxyId>),
+    /// Something the operator made for a proxy.
+    Child(ProxyId),
+    /// A watch began anew: whatever is gone meanwhile was not told.
+    Everything,
+}
+
+/// All objects that matter, as they were a moment ago.
+pub(super) struct Caches {
+    pub(super) port_forwards: Cache<PortForward>,
+    pub(super) gateway_pods: Cache<Pod>,
+    pub(super) sidecar_pods: Cache<Pod>,
+    pub(super) config_maps: Cache<ConfigMap>,
+    pub(super) deployments: Cache<Deployment>,
+    pub(super) services: Cache<Service>,
+    pub(super) budgets: Cache<PodDisruptionBudget>,
+    pub(super) policies: Cache<NetworkPolicy>,
+}
+
+/// The objects of one kind, in all watched namespaces.
+pub(super) struct Cache<K: Resource<DynamicType = ()> + 'static> {
+    stores: Vec<Store<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Cache<K> {
+    pub(super) fn get(&self, name: &ObjectName) -> Option<Arc<K>>
+    where
+        K: Resource,
+    {
+        let reference = ObjectRef::<K>::new(&name.name).within(&name.namespace);
+        self.stores.iter().find_map(|store| store.get(&reference))
+    }
+
+    /// Everything there is.
+    pub(super) fn all(&self) -> Vec<Arc<K>> {
+        self.stores.iter().flat_map(Store::state).collect()
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        for store in &self.stores {
+            store.wait_until_ready().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts watches whose tasks end with the tracker's owner.
+struct Watches<'a> {
+    client: &'a Client,
+    namespaces: &'a [String],
+    tasks: &'a TaskTracker,
+    changes: mpsc::Sender<Change>,
+}
+
+impl Caches {
+    /// Watches the namespaces, all of them if none is named.
+    pub(super) fn start(client: &Client, namespaces: &[String], tasks: &TaskTracker) -> (Self, mpsc::Receiver<Change>) {
+        let (changes, receiver) = mpsc::channel(CHANGES_LIMIT);
+        let watches = Watches { client, namespaces, tasks, changes };
+        let ours = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
+        let caches = Self {
+            port_forwards: watches.start("", |_| {}, port_forward),
+            gateway_pods: watches.start(PROXY_LABEL, strip_pod, |pod, gone| owned(pod, gone, gateway)),
+            sidecar_pods: watches.start(SIDECAR_LABEL, strip_pod, |pod, gone| owned(pod, gone, sidecar)),
+            config_maps: watches.start(&ours, |_| {}, |child: &ConfigMap, _| of_child(child)),
+            deployments: watches.start(&ours, |_| {}, |child: &Deployment, _| of_child(child)),
+            services: watches.start(&ours, |_| {}, |child: &Service, _| of_child(child)),
+            budgets: watches.start(&ours, |_| {}, |child: &PodDisruptionBudget, _| of_child(child)),
+            policies: watches.start(&ours, |_| {}, |child: &NetworkPolicy, _| of_child(child)),
+        };
+        (caches, receiver)
+    }
+
+    /// Waits until everything has been listed once.
+    pub(super) async fn ready(&self) -> anyhow::Result<()> {
+        self.port_forwards.ready().await?;
+        self.gateway_pods.ready().await?;
+        self.sidecar_pods.ready().await?;
+        self.config_maps.ready().await?;
+        self.deployments.ready().await?;
+        self.services.ready().await?;
+        self.budgets.ready().await?;
+        self.policies.ready().await
+    }
+}
+
+impl Watches<'_> {
+    fn start<K>(&self, labels: &str, strip: fn(&mut K), change: fn(&K, bool) -> Option<Change>) -> Cache<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let all = [String::new()];
+        let namespaces = if self.namespaces.is_empty() { &all } else { self.namespaces };
+        let stores = namespaces.iter().map(|namespace| {
+            let api = match namespace.as_str() {
+                "" => Api::all(self.client.clone()),
+                namespace => Api::namespaced(self.client.clone(), namespace),
+            };
+            let (store, writer) = reflector::store();
+            let stream = watcher::watcher(api, watcher::Config::default().labels(labels))
+                .modify(move |object: &mut K| {
+                    object.meta_mut().managed_fields = None;
+                    strip(object);
+                })
+                .default_backoff();
+            let changes = self.changes.clone();
+            self.tasks.spawn(reflector::reflector(writer, stream).for_each(move |event| {
+                let (changes, change) = (changes.clone(), told(event, change));
+                async move {
+                    if let Some(change) = change {
+                        // The controller is gone: so will this task be.
+                        let _ = changes.send(change).await;
+                    }
+                }
+            }));
+            store
+        });
+        Cache { stores: stores.collect() }
+    }
+}
+
+fn told<K>(event: watcher::Result<Event<K>>, change: fn(&K, bool) -> Option<Change>) -> Option<Change> {
+    match event {
+        Ok(Event::Apply(object) | Event::InitApply(object)) => change(&object, false),
+        Ok(Event::Delete(object)) => change(&object, true),
+        Ok(Event::Init) => None,
+        Ok(Event::InitDone) => Some(Change::Everything),
+        Err(error) => {
+            tracing::warn!(%error, "a watch failed; it begins again after a pause");
+            None
+        }
+    }
+}
+
+fn name_of<K: Resource>(object: &K) -> ObjectName {
+    ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn port_forward(object: &PortForward, gone: bool) -> Option<Change> {
+    let leaves = gone || object.metadata.deletion_timestamp.is_some();
+    Some(Change::PortForward(name_of(object), (!leaves).then(|| ProxyId::of(object))))
+}
+
+fn owned(pod: &Pod, gone: bool, proxy: fn(&Pod) -> Option<ProxyId>) -> Option<Change> {
+    let proxy = if gone { None } else { proxy(pod) };
+    Some(Change::Pod(name_of(pod), proxy))
+}
+
+fn gateway(pod: &Pod) -> Option<ProxyId> {
+    ProxyId::of_object(&pod.namespace()?, pod.labels().get(PROXY_LABEL)?)
+}
+
+fn sidecar(pod: &Pod) -> Option<ProxyId> {
+    let kind = crate::names::ProxyKind::Sidecar(pod.labels().get(SIDECAR_LABEL)?.clone());
+    Some(ProxyId { namespace: pod.namespace()?, kind })
+}
+
+fn of_child<K: Resource>(child: &K) -> Option<Change> {
+    ProxyId::of_object(&child.namespace()?, child.labels().get(PROXY_LABEL)?).map(Change::Child)
+}
+
+/// Keeps what `pods` reads: containers by name, address and readiness.
+fn strip_pod(pod: &mut Pod) {
+    if let Some(spec) = &mut pod.spec {
+        let containers = std::mem::take(&mut spec.containers);
+        let init_containers = spec.init_containers.take();
+        *spec = k8s_openapi::api::core::v1::PodSpec::default();
+        let bare = |container: k8s_openapi::api::core::v1::Container| k8s_openapi::api::core::v1::Container {
+            name: container.name,
+            ..Default::default()
+        };
+        spec.containers = containers.into_iter().map(bare).collect();
+        spec.init_containers = init_containers.map(|all| all.into_iter().map(bare).collect());
+    }
+    if let Some(status) = &mut pod.status {
+        let kept = k8s_openapi::api::core::v1::PodStatus {
+            conditions: status.conditions.take(),
+            phase: status.phase.take(),
+            pod_ip: status.pod_ip.take(),
+            ..Default::default()
+        };
+        *status = kept;
+    }
+}
+
+impl Caches {
+    /// Every proxy that has a ConfigMap or a Deployment.
+    pub(super) fn proxies_of_children(&self) -> Vec<ProxyId> {
+        fn id<K: Resource>(child: &K) -> Option<ProxyId> {
+            ProxyId::of_object(&child.namespace()?, child.labels().get(PROXY_LABEL)?)
+        }
+        let maps = self.config_maps.all();
+        let deployments = self.deployments.all();
+        maps.iter().filter_map(|map| id(&**map)).chain(deployments.iter().filter_map(|d| id(&**d))).collect()
+    }
+}

@@ -1,0 +1,556 @@
+//! What only the leader does: brings each proxy's objects in line, keeps the connections to its pods, and the status of
+//! its members. One task decides; writes run beside it, at most one for each proxy and each object at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use fairlead_api::{
+    PortForward, PortForwardStatus,
+    render::{Verdict, key_of},
+};
+use fairlead_config::ReadConfig;
+use k8s_openapi::jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::sleep_until,
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    Controller, TICK,
+    caches::Change,
+    child::{Answer, ChildKind, ChildName, Write},
+    children::{Present, Proxy, name_of, ours},
+    index::ObjectName,
+    observation::{self, Observation},
+    pods::PodFacts,
+    settlement::{self, InForce},
+    statuses,
+    writer::{WriteError, Writer},
+};
+use crate::{
+    authority::Identity,
+    budget::Budget,
+    events::{Publisher, transitions},
+    names::{CONFIG_KEY, ProxyId, ProxyKind},
+    proxies::{self, Assignment, Link, Proxies},
+    queue::Queue,
+    telemetry::ReconcileResult,
+};
+
+/// Writes that run at once.
+const JOBS_LIMIT: usize = 16;
+/// After this a name that was somebody else's is tried again.
+const TAKEN_FOR: Duration = Duration::from_secs(30);
+
+/// The leader's state; it begins empty, and what matters is found again in the cluster and the reports.
+pub(super) struct Leading {
+    since: Instant,
+    /// When the metrics were told how many there are of what.
+    surveyed: Instant,
+    identity: watch::Receiver<Arc<Identity>>,
+    proxies: Proxies,
+    reports: proxies::Changes,
+    work: Queue<ProxyId>,
+    statuses: Queue<ObjectName>,
+    budget: Budget,
+    publisher: Arc<Publisher>,
+    known: HashMap<ProxyId, Known>,
+    /// Statuses that were written and that the cache may not show yet.
+    written: HashMap<ObjectName, Arc<PortForwardStatus>>,
+    /// When a report came that the status may not show yet.
+    news: HashMap<ObjectName, Instant>,
+    jobs: JoinSet<Done>,
+}
+
+/// What the leader remembers of one proxy.
+#[derive(Default)]
+struct Known {
+    /// What became of each member.
+    verdicts: BTreeMap<String, Verdict>,
+    /// The same, as it will be if the names that are being claimed are free.
+    hoped: Option<BTreeMap<String, Verdict>>,
+    /// The document on the API server, as written last.
+    document: InForce,
+    answers: HashMap<ChildName, Answer>,
+    /// Members whose Service is made.
+    claimed: BTreeSet<String>,
+    /// Names that are somebody else's, until when they count as such, and what to say.
+    taken: BTreeMap<ChildName, (Instant, String)>,
+    /// Why the last write failed.
+    failed: Option<String>,
+}
+
+/// A write, or several for one proxy, that came to its end.
+enum Done {
+    Proxy { id: ProxyId, outcomes: Vec<Outcome> },
+    Status { name: ObjectName, result: Result<Arc<PortForwardStatus>, WriteError> },
+}
+
+struct Outcome {
+    write: Write,
+    result: Result<Option<Answer>, WriteError>,
+    /// The document it wrote, if it was a configuration.
+    document: Option<InForce>,
+}
+
+/// Leads until leadership is lost or `stop`.
+pub(super) async fn lead(
+    controller: &mut Controller,
+    changes: &mut mpsc::Receiver<Change>,
+    leads: &mut watch::Receiver<bool>,
+    stop: &CancellationToken,
+) {
+    let first = tokio::select! {
+        first = controller.keeper.first() => first,
+        // Another look at the lease decides whether to try again.
+        _ = leads.changed() => return,
+        () = stop.cancelled() => return,
+    };
+    let (identities, identity) = watch::channel(first.0);
+    let keeping = AbortOnDropHandle::new(tokio::spawn(controller.keeper.clone().keep(identities, first.1)));
+    Leading::begin(controller, identity).serve(controller, changes, leads, stop).await;
+    drop(keeping);
+}
+
+impl Leading {
+    fn begin(controller: &Controller, identity: watch::Receiver<Arc<Identity>>) -> Self {
+        let now = Instant::now();
+        let (proxies, reports) = Proxies::start(identity.clone());
+        let publisher = Arc::new(Publisher::new(controller.writer.client.clone(), controller.options.identity.clone()));
+        let mut leading = Self {
+            since: now,
+            surveyed: now,
+            identity,
+            proxies,
+            reports,
+            work: Queue::default(),
+            statuses: Queue::default(),
+            budget: Budget::new(now),
+            publisher,
+            known: HashMap::new(),
+            written: HashMap::new(),
+            news: HashMap::new(),
+            jobs: JoinSet::new(),
+        };
+        controller.every_proxy().into_iter().for_each(|id| leading.work.add(id, now));
+        leading
+    }
+
+    /// Works until leadership is lost or `stop`; what is being written then is given up.
+    async fn serve(
+        &mut self,
+        controller: &mut Controller,
+        changes: &mut mpsc::Receiver<Change>,
+        leads: &mut watch::Receiver<bool>,
+        stop: &CancellationToken,
+    ) {
+        let mut identity = self.identity.clone();
+        while *leads.borrow_and_update() {
+            self.tell_metrics(controller);
+            self.start_jobs(controller);
+            let due = [self.work.next_due(), self.statuses.next_due()].into_iter().flatten().min();
+            let far = Instant::now() + TICK;
+            let wake = if self.jobs.len() < JOBS_LIMIT { due.unwrap_or(far).min(far) } else { far };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = leads.changed() => {}
+                change = changes.recv() => match change {
+                    Some(change) => self.note(controller, change),
+                    None => return,
+                },
+                id = self.reports.next() => self.hear(controller, &id),
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => self.finish(controller, done),
+                    Err(error) => tracing::error!(%error, "a write ended in a panic"),
+                },
+                changed = identity.changed() => if changed.is_ok() {
+                    let now = Instant::now();
+                    controller.every_proxy().into_iter().for_each(|id| self.work.add(id, now));
+                },
+                () = sleep_until(wake.into()) => {}
+            }
+        }
+    }
+
+    fn tell_metrics(&mut self, controller: &Controller) {
+        let telemetry = &controller.writer.telemetry;
+        telemetry.tick();
+        telemetry.queue_depth(self.work.len() + self.statuses.len());
+        if self.surveyed.elapsed() < TICK {
+            return;
+        }
+        self.surveyed = Instant::now();
+        let views: Vec<_> = controller.pods.proxies().flat_map(|id| self.proxies.observe(id)).collect();
+        let connected = views.iter().filter(|view| matches!(view.link, Link::Connected { .. })).count();
+        telemetry.proxies(views.len(), connected);
+        let objects = controller.caches.port_forwards.all();
+        telemetry.portforwards(statuses::counts(objects.iter().map(|object| &**object)));
+    }
+
+    fn note(&mut self, controller: &mut Controller, change: Change) {
+        let now = Instant::now();
+        if let Change::PortForward(name, proxy) = &change {
+            self.written.remove(name);
+            if proxy.is_none() {
+                self.statuses.forget(name);
+                self.news.remove(name);
+            }
+        }
+        controller.note(change).into_iter().for_each(|id| self.work.add(id, now));
+    }
+
+    /// A proxy of these members has something new to say.
+    fn hear(&mut self, controller: &Controller, id: &ProxyId) {
+        let now = Instant::now();
+        for name in controller.members.members(id) {
+            self.news.entry(name.clone()).or_insert(now);
+        }
+        self.look_at_members(controller, id, now);
+    }
+
+    fn look_at_members(&mut self, controller: &Controller, id: &ProxyId, due: Instant) {
+        controller.members.members(id).cloned().for_each(|name| self.statuses.add(name, due));
+    }
+
+    fn start_jobs(&mut self, controller: &Controller) {
+        while self.jobs.len() < JOBS_LIMIT {
+            let now = Instant::now();
+            if let Some(id) = self.work.pop(now) {
+                self.reconcile(controller, id, now);
+            } else if let Some(name) = self.statuses.pop(now) {
+                self.write_status(controller, name, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Looks at one proxy as a whole, and begins what is to be written.
+    #[tracing::instrument(name = "reconcile", skip_all, fields(proxy = %id))]
+    fn reconcile(&mut self, controller: &Controller, id: ProxyId, now: Instant) {
+        let began = Instant::now();
+        let members = members_of(controller, &id);
+        let writes =
+            if members.is_empty() { self.leave(controller, &id) } else { self.settle(controller, &id, &members, now) };
+        let result = if writes.is_ok() { ReconcileResult::Done } else { ReconcileResult::Failed };
+        controller.writer.telemetry.reconciled(result, began.elapsed());
+        match writes {
+            Ok(writes) if writes.is_empty() => {
+                self.work.done(&id);
+                self.work.forget(&id);
+            }
+            Ok(writes) => {
+                let writer = controller.writer.clone();
+                self.jobs.spawn(write_all(writer, id, writes));
+            }
+            Err(error) => {
+                tracing::error!(proxy = %id, %error, "can't be rendered");
+                self.work.done(&id);
+                self.work.backoff(id, now, rand::random());
+            }
+        }
+    }
+
+    /// A proxy without members: whatever its former members left behind goes.
+    fn leave(&mut self, controller: &Controller, id: &ProxyId) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
+        self.proxies.forget(id);
+        self.known.remove(id);
+        let objects = &controller.caches.port_forwards;
+        let lives = |uid: &str| objects.all().iter().any(|object| object.metadata.uid.as_deref() == Some(uid));
+        let present = Present { caches: &controller.caches, answers: &HashMap::new() };
+        let writes = present.leftovers(id, lives);
+        Ok(writes.into_iter().map(|write| (write, None)).collect())
+    }
+
+    fn settle(
+        &mut self,
+        controller: &Controller,
+        id: &ProxyId,
+        members: &[PortForward],
+        now: Instant,
+    ) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
+        let known = self.known.entry(id.clone()).or_default();
+        known.taken.retain(|_, (until, _)| now < *until);
+        let in_force = in_force(controller, id, known);
+        let taken = taken(known, id, members);
+        let settlement = settlement::settle(members, id.place(), &taken, &in_force, now_ms())?;
+        let identity = self.identity.borrow().clone();
+        let proxy = Proxy {
+            id,
+            members,
+            settlement: &settlement,
+            ca: &identity.ca_bundle,
+            settings: &controller.options.settings,
+        };
+        let answers = std::mem::take(&mut known.answers);
+        let present = Present { caches: &controller.caches, answers: &answers };
+        let services = proxy.services(&present);
+        let unclaimed = services.as_ref().is_ok_and(|writes| writes.iter().any(|w| known.is_first(w, &in_force)));
+        // A member runs only once its Service is made: until then the others' configuration stays as it is.
+        let others = if unclaimed || known.gateway_taken(id) { Ok(Vec::new()) } else { proxy.others(&present) };
+        known.answers = answers;
+        let mut writes: Vec<_> = services?.into_iter().map(|write| (write, None)).collect();
+        let document = InForce { revision: settlement.revision, text: Some(settlement.text.clone()) };
+        writes.extend(others?.into_iter().map(|write| {
+            let is_config = write.child().kind == ChildKind::ConfigMap;
+            (write, is_config.then(|| document.clone()))
+        }));
+        if !writes.iter().any(|(_, document)| document.is_some()) && !unclaimed {
+            known.document = in_force;
+        }
+        if writes.iter().any(|(write, _)| matches!(write, Write::Create(_))) {
+            known.hoped = Some(settlement.verdicts);
+        } else {
+            known.verdicts = settlement.verdicts;
+            self.look_at_members(controller, id, now);
+        }
+        self.assign(controller, id);
+        Ok(writes)
+    }
+
+    /// Tells the connections which pods there are and what they shall run: only what the API server has.
+    fn assign(&mut self, controller: &Controller, id: &ProxyId) {
+        let Some(known) = self.known.get(id) else { return };
+        let Some(text) = &known.document.text else { return };
+        let pods = pods_of(controller, id).iter().filter_map(PodFacts::to_dial).collect();
+        let assignment = Assignment { pods, document: text.as_str().into(), revision: known.document.revision };
+        self.proxies.assign(id.clone(), assignment);
+    }
+
+    fn finish(&mut self, controller: &Controller, done: Done) {
+        let now = Instant::now();
+        match done {
+            Done::Proxy { id, outcomes } => self.finish_proxy(controller, id, outcomes, now),
+            Done::Status { name, result } => {
+                self.statuses.done(&name);
+                match result {
+                    Ok(status) => {
+                        self.statuses.forget(&name);
+                        let since = self.news.remove(&name).map(|since| now.saturating_duration_since(since));
+                        controller.writer.telemetry.status_written(since);
+                        self.written.insert(name, status);
+                    }
+                    Err(WriteError::Gone | WriteError::Taken(_)) => {}
+                    Err(error) => {
+                        tracing::warn!(namespace = name.namespace, name = name.name, %error, "status not written");
+                        self.statuses.backoff(name, now, rand::random());
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish_proxy(&mut self, controller: &Controller, id: ProxyId, outcomes: Vec<Outcome>, now: Instant) {
+        self.work.done(&id);
+        let mut failed = None;
+        if let Some(known) = self.known.get_mut(&id) {
+            let is_taken = outcomes.iter().any(|outcome| matches!(outcome.result, Err(WriteError::Taken(_))));
+            if let Some(hoped) = known.hoped.take().filter(|_| !is_taken) {
+                known.verdicts = hoped;
+            }
+            for outcome in outcomes {
+                if let Err(error) = known.learn(outcome, now) {
+                    failed = Some(error);
+                }
+            }
+            known.failed.clone_from(&failed);
+        }
+        match failed {
+            None => {
+                self.work.forget(&id);
+                // What follows from what was just made; it also tells the pods.
+                self.work.add(id.clone(), now);
+            }
+            Some(error) => {
+                tracing::warn!(proxy = %id, error, "not everything could be written");
+                self.work.backoff(id.clone(), now, rand::random());
+            }
+        }
+        let retry = self.known.get(&id).and_then(|known| known.taken.values().map(|(until, _)| *until).min());
+        if let Some(until) = retry {
+            self.work.add(id.clone(), until);
+        }
+        self.assign(controller, &id);
+        self.look_at_members(controller, &id, now);
+    }
+
+    fn observe(&self, controller: &Controller, id: &ProxyId, now: Instant) -> Observation {
+        let pods = pods_of(controller, id);
+        let at = ObjectName::new(&id.namespace, id.object_name());
+        let deployment = ours(&controller.caches.deployments, &at);
+        let (desired, missing) = match &id.kind {
+            ProxyKind::Sidecar(_) => (None, None),
+            ProxyKind::Own(_) | ProxyKind::Shared(_) => {
+                let replicas = deployment.as_ref().and_then(|d| d.spec.as_ref()).and_then(|spec| spec.replicas);
+                let desired = u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
+                (Some(desired), deployment.as_ref().and_then(|d| observation::missing(d)))
+            }
+        };
+        let missing = missing.or_else(|| self.known.get(id).and_then(|known| known.failed.clone()));
+        observation::observe(&pods, &self.proxies.observe(id), desired, missing, now)
+    }
+
+    fn write_status(&mut self, controller: &Controller, name: ObjectName, now: Instant) {
+        let next = self.next_status(controller, &name, now);
+        let Some((object, status)) = next else {
+            self.statuses.done(&name);
+            return;
+        };
+        if let Err(at) = self.budget.take(&key_of(&object), now) {
+            self.statuses.done(&name);
+            self.statuses.add(name, at);
+            return;
+        }
+        let (writer, publisher) = (controller.writer.clone(), Arc::clone(&self.publisher));
+        self.jobs.spawn(async move {
+            let result = writer.status(&object, &status).await.map(|()| Arc::new(status));
+            if let Ok(status) = &result {
+                let notes = transitions(object.status.as_ref(), status);
+                // Whoever leads by now tells what happens from now on.
+                let told = writer.leader.write(publisher.publish(&object, &notes)).await.unwrap_or_default();
+                writer.telemetry.events_written(told);
+            }
+            Done::Status { name, result }
+        });
+    }
+
+    /// The status to write, if it differs from what is written.
+    fn next_status(
+        &mut self,
+        controller: &Controller,
+        name: &ObjectName,
+        now: Instant,
+    ) -> Option<(PortForward, PortForwardStatus)> {
+        let object = controller.caches.port_forwards.get(name)?;
+        let id = controller.members.proxy_of(name)?;
+        let verdict = self.known.get(id)?.verdicts.get(&name.name)?;
+        let mut object = PortForward::clone(&object);
+        if let Some(written) = self.written.get(name) {
+            object.status = Some(PortForwardStatus::clone(written));
+        }
+        let observation = self.observe(controller, id, now);
+        let trusted_until = self.since + observation::BELIEVED_FOR;
+        if statuses::waits(&object, verdict, &observation) && now < trusted_until {
+            self.statuses.add(name.clone(), trusted_until);
+            return None;
+        }
+        if let Some(until) = observation.until {
+            self.statuses.add(name.clone(), until);
+        }
+        let has_service = ours(&controller.caches.services, name).is_some();
+        let status = statuses::next(&object, verdict, &observation, has_service, Timestamp::now());
+        let same = object.status.as_ref().is_some_and(|before| fairlead_api::status::same(before, &status));
+        if same {
+            self.news.remove(name);
+            return None;
+        }
+        Some((object, status))
+    }
+}
+
+impl Known {
+    /// Whether a write claims a name for a member that doesn't run yet.
+    fn is_first(&self, write: &Write, in_force: &InForce) -> bool {
+        let Write::Create(wanted) = write else { return false };
+        let runs = in_force.text.as_deref().and_then(|text| ReadConfig::parse(text).ok());
+        let runs = runs.is_some_and(|config| config.forwards.iter().any(|f| f.key.name == wanted.child.name));
+        !runs && !self.claimed.contains(&wanted.child.name)
+    }
+
+    fn gateway_taken(&self, id: &ProxyId) -> bool {
+        self.taken.keys().any(|child| child.kind != ChildKind::Service && child.name == id.object_name())
+    }
+
+    fn learn(&mut self, outcome: Outcome, now: Instant) -> Result<(), String> {
+        let child = outcome.write.child().clone();
+        match outcome.result {
+            Ok(answer) => {
+                if child.kind == ChildKind::Service {
+                    self.claimed.insert(child.name.clone());
+                }
+                if let Some(document) = outcome.document {
+                    self.document = document;
+                }
+                if let Some(answer) = answer {
+                    self.answers.insert(child, answer);
+                }
+                Ok(())
+            }
+            Err(WriteError::Taken(message)) => {
+                self.claimed.remove(&child.name);
+                self.taken.insert(child, (now + TAKEN_FOR, message));
+                Ok(())
+            }
+            Err(error) => {
+                let kind = child.kind.resource().kind;
+                Err(format!("{kind} {} can't be written: {error}", child.name))
+            }
+        }
+    }
+}
+
+/// Which members may not run, since a name they need is somebody else's.
+fn taken(known: &Known, id: &ProxyId, members: &[PortForward]) -> BTreeMap<String, String> {
+    let gateway =
+        known.taken.iter().find(|(child, _)| child.kind != ChildKind::Service && child.name == id.object_name());
+    let of_member = |object: &PortForward| {
+        let name = name_of(object);
+        let service = ChildName { kind: ChildKind::Service, name: name.clone() };
+        let (_, message) = known.taken.get(&service).or(gateway.map(|(_, taken)| taken))?;
+        Some((name, message.clone()))
+    };
+    members.iter().filter_map(of_member).collect()
+}
+
+/// The newest document that anybody knows of.
+fn in_force(controller: &Controller, id: &ProxyId, known: &Known) -> InForce {
+    let at = ObjectName::new(&id.namespace, id.object_name());
+    let present = ours(&controller.caches.config_maps, &at);
+    let text = present.and_then(|map| map.data.as_ref()?.get(CONFIG_KEY).cloned());
+    let revision = text.as_deref().and_then(|text| ReadConfig::parse(text).ok()).map_or(0, |config| config.revision);
+    if revision > known.document.revision || known.document.text.is_none() {
+        return InForce { revision, text };
+    }
+    known.document.clone()
+}
+
+fn members_of(controller: &Controller, id: &ProxyId) -> Vec<PortForward> {
+    let members = controller.members.members(id).filter_map(|name| controller.caches.port_forwards.get(name));
+    members.filter(|object| object.metadata.deletion_timestamp.is_none()).map(|object| (*object).clone()).collect()
+}
+
+fn pods_of(controller: &Controller, id: &ProxyId) -> Vec<PodFacts> {
+    let cache = match id.kind {
+        ProxyKind::Sidecar(_) => &controller.caches.sidecar_pods,
+        ProxyKind::Own(_) | ProxyKind::Shared(_) => &controller.caches.gateway_pods,
+    };
+    controller.pods.members(id).filter_map(|name| PodFacts::of(&*cache.get(name)?)).collect()
+}
+
+async fn write_all(writer: Writer, id: ProxyId, writes: Vec<(Write, Option<InForce>)>) -> Done {
+    let mut outcomes = Vec::new();
+    for (write, document) in writes {
+        let result = writer.child(&id.namespace, &write).await;
+        let result = result.map(|answer| match (&write, answer) {
+            (Write::Create(wanted) | Write::Apply(wanted), Some(answer)) => Some(Answer::new(wanted, &answer)),
+            _ => None,
+        });
+        // A name of the gateway that is somebody else's, or a server that doesn't answer, spoils the rest too.
+        let goes_on = result.is_ok() || write.child().kind == ChildKind::Service;
+        outcomes.push(Outcome { write, result, document });
+        if !goes_on {
+            break;
+        }
+    }
+    Done::Proxy { id, outcomes }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,83 @@
+//! What a pod is to the operator: where its proxy is dialled, and whether it counts. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use crate::{
+    names::{ADMIN_PORT, ADMIN_PORT_ANNOTATION, CONTAINER},
+    proxies::ProxyPod,
+};
+
+/// A proxy's pod that is not on its way out.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PodFacts {
+    pub(super) uid: String,
+    pub(super) name: String,
+    /// Where it is dialled; none before it has an address.
+    pub(super) address: Option<SocketAddr>,
+    pub(super) ready: bool,
+}
+
+impl PodFacts {
+    /// Reads a pod; none if it carries no proxy, has ended, or is being deleted.
+    pub(super) fn of(pod: &Pod) -> Option<Self> {
+        let spec = pod.spec.as_ref()?;
+        let carries = spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|c| c.name == CONTAINER);
+        let status = pod.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
+        if !carries || pod.metadata.deletion_timestamp.is_some() || ["Succeeded", "Failed"].contains(&phase) {
+            return None;
+        }
+        let ip: Option<IpAddr> = status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok());
+        let port = pod.annotations().get(ADMIN_PORT_ANNOTATION).and_then(|port| port.parse().ok());
+        let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+        Some(Self {
+            uid: pod.uid().unwrap_or_default(),
+            name: pod.name_any(),
+            address: ip.map(|ip| SocketAddr::new(ip, port.unwrap_or(ADMIN_PORT))),
+            ready: conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        })
+    }
+
+    /// What `proxies` dials.
+    pub(super) fn to_dial(&self) -> Option<ProxyPod> {
+        Some(ProxyPod { uid: self.uid.clone(), name: self.name.clone(), address: self.address? })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(change: impl FnOnce(&mut Value)) -> Option<PodFacts> {
+        let mut pod = json!({
+            "metadata": {"name": "a", "uid": "u"},
+            "spec": {"containers": [{"name": "shop"}], "initContainers": [{"name": "fairlead"}]},
+            "status": {"phase": "Running", "podIP": "10.0.0.7", "conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        change(&mut pod);
+        PodFacts::of(&serde_json::from_value(pod).unwrap())
+    }
+
+    #[test]
+    fn a_pod_with_the_container_is_dialled_at_its_address() {
+        let facts = pod(|_| {}).unwrap();
+        assert_eq!(facts.to_dial().unwrap().address, "10.0.0.7:19443".parse().unwrap());
+        assert!(facts.ready);
+        let moved = pod(|pod| pod["metadata"]["annotations"] = json!({"fairlead.dev/admin-port": "7"})).unwrap();
+        assert_eq!(moved.address.unwrap().port(), 7);
+        let waiting = pod(|pod| pod["status"] = json!({"phase": "Pending"})).unwrap();
+        assert_eq!((waiting.to_dial(), waiting.ready), (None, false));
+    }
+
+    #[test]
+    fn a_pod_that_carries_none_or_ends_does_not_count() {
+        assert_eq!(pod(|pod| pod["spec"]["initContainers"] = json!([])), None);
+        assert_eq!(pod(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")), None);
+        assert_eq!(pod(|pod| pod["status"]["phase"] = json!("Failed")), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! The status of one PortForward in a cluster: `fairlead_api::status` with what only the operator knows. Pure.
+
+use std::collections::BTreeMap;
+
+use fairlead_api::{
+    Address, AddressType, PortForward, PortForwardStatus,
+    render::Verdict,
+    status::{Observed, status},
+};
+use fairlead_config::{HostPort, Report};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::observation::Observation;
+
+/// Whether the status should be left as it is until the proxies have reported, or have had time to: a new leader knows
+/// less than the status says.
+pub(super) fn waits(object: &PortForward, verdict: &Verdict, observation: &Observation) -> bool {
+    let runs = match verdict {
+        Verdict::Accepted { .. } => true,
+        Verdict::Suspended { .. } | Verdict::Refused { .. } => false,
+    };
+    let said = object.status.as_ref().is_some_and(|status| {
+        status.observed_generation == object.metadata.generation && !status.conditions.is_empty()
+    });
+    runs && said && !observation.complete
+}
+
+/// Makes the status as it should be now.
+pub(super) fn next(
+    object: &PortForward,
+    verdict: &Verdict,
+    observation: &Observation,
+    has_service: bool,
+    now: Timestamp,
+) -> PortForwardStatus {
+    let reports: Vec<&Report> = observation.reports.iter().map(|report| &**report).collect();
+    let observed = Observed {
+        desired: observation.desired,
+        ready: observation.ready,
+        reports: &reports,
+        missing: observation.missing.as_deref(),
+        unreachable: observation.unreachable.as_deref(),
+    };
+    let mut status = status(object, verdict, &observed, now);
+    if has_service {
+        status.addresses.extend(service_address(object, verdict));
+    }
+    status
+}
+
+/// Where clients in the cluster find it.
+fn service_address(object: &PortForward, verdict: &Verdict) -> Option<Address> {
+    let effective = match verdict {
+        Verdict::Accepted { effective, .. } | Verdict::Suspended { effective, .. } => effective,
+        Verdict::Refused { .. } => return None,
+    };
+    let listen: HostPort = effective.listen.as_deref()?.parse().ok()?;
+    let host = format!("{}.{}.svc", object.name_any(), object.namespace().unwrap_or_default());
+    Some(Address { type_: AddressType::Service, host, port: listen.port.into(), pod: None })
+}
+
+/// How many objects have which status of which condition.
+pub(super) fn counts<'a>(
+    objects: impl Iterator<Item = &'a PortForward>,
+) -> BTreeMap<(&'static str, &'static str), usize> {
+    let mut counts = BTreeMap::new();
+    for condition in objects.filter_map(|object| object.status.as_ref()).flat_map(|status| &status.conditions) {
+        let known = |all: &[&'static str], text: &str| all.iter().find(|known| **known == text).copied();
+        let type_ = known(&["Accepted", "Programmed", "NodesAvailable", "Ready"], &condition.type_);
+        if let (Some(type_), Some(status)) = (type_, known(&["True", "False", "Unknown"], &condition.status)) {
+            *counts.entry((type_, status)).or_default() += 1;
+        }
+    }
+    counts
+}

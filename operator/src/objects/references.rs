@@ -1,0 +1,94 @@
+//! Secrets and ConfigMaps that PortForwards name, to volumes: the kubelet reads them, the operator never does. Each is
+//! optional, so that one that is missing stops its own forward and not the pod. Suspended forwards keep theirs: taking
+//! one up again must roll no pods.
+
+use std::collections::BTreeSet;
+
+use fairlead_api::{ConfigMapSource, Hop, PortForward, SecretSource};
+use fairlead_config::digest;
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount};
+
+use super::Member;
+
+/// Where Secrets are mounted, each under its name.
+pub const SECRETS_DIR: &str = "/etc/fairlead/secrets";
+/// Where ConfigMaps are mounted, each under its name.
+pub const CONFIG_MAPS_DIR: &str = "/etc/fairlead/configmaps";
+
+/// What a proxy mounts besides its configuration, by name, of its own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reference {
+    Secret(String),
+    ConfigMap(String),
+}
+
+/// Collects what the members name.
+pub fn references(members: &[Member<'_>]) -> BTreeSet<Reference> {
+    members.iter().flat_map(|member| references_of(member.object)).collect()
+}
+
+/// Lists what one PortForward names.
+pub(crate) fn references_of(object: &PortForward) -> impl Iterator<Item = Reference> + '_ {
+    let spec = &object.spec;
+    let server = spec.server.iter().flat_map(|server| [&server.users, &server.host_key]).flatten();
+    let listener = spec.tls.iter().map(|tls| &tls.certificate);
+    server.chain(listener).map(secret).chain(spec.chain.iter().flat_map(of_hop))
+}
+
+impl Reference {
+    /// The directory in which its keys are files.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Secret(name) => format!("{SECRETS_DIR}/{name}"),
+            Self::ConfigMap(name) => format!("{CONFIG_MAPS_DIR}/{name}"),
+        }
+    }
+
+    /// The name of its volume: names of Secrets may have dots and 253 characters, those of volumes may not.
+    pub fn volume_name(&self) -> String {
+        let (kind, name) = match self {
+            Self::Secret(name) => ("secret", name),
+            Self::ConfigMap(name) => ("configmap", name),
+        };
+        // The same in every version, or an upgrade would roll pods.
+        format!("{kind}-{}", digest(name))
+    }
+
+    pub(crate) fn volume(&self) -> Volume {
+        let volume = Volume { name: self.volume_name(), ..Volume::default() };
+        match self {
+            Self::Secret(name) => {
+                let source = SecretVolumeSource { secret_name: Some(name.clone()), ..SecretVolumeSource::default() };
+                Volume { secret: Some(SecretVolumeSource { optional: Some(true), ..source }), ..volume }
+            }
+            Self::ConfigMap(name) => {
+                let source = ConfigMapVolumeSource { name: name.clone(), ..ConfigMapVolumeSource::default() };
+                Volume { config_map: Some(ConfigMapVolumeSource { optional: Some(true), ..source }), ..volume }
+            }
+        }
+    }
+
+    pub(super) fn mount(&self) -> VolumeMount {
+        VolumeMount {
+            name: self.volume_name(),
+            mount_path: self.path(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }
+    }
+}
+
+fn of_hop(hop: &Hop) -> impl Iterator<Item = Reference> + '_ {
+    let (ssh, tls) = (hop.ssh.iter(), hop.tls.iter());
+    let secrets = hop.credentials.iter().chain(tls.clone().filter_map(|tls| tls.certificate.as_ref()));
+    let config_maps = ssh.filter_map(|ssh| ssh.known_hosts.as_ref()).chain(tls.filter_map(|tls| tls.ca.as_ref()));
+    secrets.map(secret).chain(config_maps.map(config_map))
+}
+
+fn secret(source: &SecretSource) -> Reference {
+    Reference::Secret(source.secret_ref.name.clone())
+}
+
+fn config_map(source: &ConfigMapSource) -> Reference {
+    Reference::ConfigMap(source.config_map_ref.name.clone())
+}
