@@ -19,7 +19,7 @@ use crate::{
 mod launch;
 mod output;
 
-pub use launch::{Launch, program};
+pub use launch::{Launch, operator, program};
 pub use output::Line;
 use output::Output;
 

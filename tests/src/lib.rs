@@ -3,10 +3,15 @@
 
 pub mod bench;
 pub mod binary;
+pub mod chart;
 pub mod clients;
+pub mod cluster;
 pub mod deadline;
+pub mod golden;
 pub mod manifests;
 pub mod objects;
+pub mod operator;
+pub mod operator_side;
 pub mod ports;
 mod silence;
 pub mod skip;

@@ -20,18 +20,29 @@ use crate::deadline::SOON;
 /// The user that has no rights.
 const NOBODY: u32 = 65534;
 
+/// Puts the file `$1` in the place of /etc/hosts, in a mount namespace, and becomes the rest of the words.
+const OWN_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec setpriv --pdeathsig KILL -- "$@""#;
+
 /// The program file: the one `FAIRLEAD_BIN` names, else the one cargo makes of the present sources.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| std::env::var_os("FAIRLEAD_BIN").map_or_else(build, PathBuf::from))
+    PROGRAM.get_or_init(|| std::env::var_os("FAIRLEAD_BIN").map_or_else(|| build("fairlead"), PathBuf::from))
 }
 
-fn build() -> PathBuf {
+/// The operator's program file: the one `FAIRLEAD_OPERATOR_BIN` names, else the one cargo makes of the present sources.
+pub fn operator() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let named = || std::env::var_os("FAIRLEAD_OPERATOR_BIN").map(PathBuf::from);
+    PROGRAM.get_or_init(|| named().unwrap_or_else(|| build("fairlead-operator")))
+}
+
+/// Builds the program of a package, which has the package's name.
+fn build(package: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--package", "fairlead", "--bin", "fairlead", "--locked"]);
+    cargo.args(["build", "--package", package, "--bin", package, "--locked"]);
     cargo.args(["--message-format", "json-render-diagnostics"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     let built = cargo.stderr(Stdio::inherit()).output().expect("start cargo");
-    assert!(built.status.success(), "cargo could not build fairlead");
+    assert!(built.status.success(), "cargo could not build {package}");
     let messages = String::from_utf8_lossy(&built.stdout);
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let program = artifacts.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
@@ -41,11 +52,14 @@ fn build() -> PathBuf {
 /// How to start the program.
 #[derive(Default)]
 pub struct Launch {
+    /// Another program than `fairlead`.
+    program: Option<PathBuf>,
     arguments: Vec<OsString>,
     input: Option<String>,
     environment: Vec<(&'static str, OsString)>,
     /// As prlimit(1) takes it.
     descriptors: Option<String>,
+    hosts: Option<PathBuf>,
     nobody: bool,
     terminal: bool,
     unread: bool,
@@ -55,6 +69,12 @@ impl Launch {
     /// With these arguments.
     pub fn new<A: Into<OsString>>(arguments: impl IntoIterator<Item = A>) -> Self {
         Self { arguments: arguments.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Starts this program instead of `fairlead`.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
+        self
     }
 
     /// Writes this to its standard input, and closes that.
@@ -78,6 +98,12 @@ impl Launch {
     /// Starts it with this soft limit of descriptors, which it may raise.
     pub fn soft_descriptors(mut self, limit: u64) -> Self {
         self.descriptors = Some(format!("{limit}:"));
+        self
+    }
+
+    /// Lets it read this file where others read /etc/hosts, so that `localhost` can be an address of its own.
+    pub fn hosts(mut self, file: &Path) -> Self {
+        self.hosts = Some(file.to_owned());
         self
     }
 
@@ -121,7 +147,8 @@ impl Launch {
     }
 
     fn command(&self, copy: Option<&TempDir>) -> Command {
-        let words = self.words(copy.map_or_else(|| program().to_owned(), |dir| dir.path().join("fairlead")));
+        let original = || self.program.clone().unwrap_or_else(|| program().to_owned());
+        let words = self.words(copy.map_or_else(original, |dir| dir.path().join("fairlead")));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).env_remove("RUST_LOG").envs(self.environment.iter().cloned());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -140,6 +167,13 @@ impl Launch {
         }
         if let Some(limits) = &self.descriptors {
             words.extend(["prlimit".into(), format!("--nofile={limits}").into(), "--".into()]);
+        }
+        if let Some(file) = &self.hosts {
+            let rights: &[&str] =
+                if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+            words.extend(["unshare", "--mount"].iter().chain(rights).map(Into::into));
+            words.extend(["sh", "-c", OWN_HOSTS, "sh"].map(Into::into));
+            words.push(file.into());
         }
         let whole = std::iter::once(program.into()).chain(self.arguments.iter().cloned());
         if self.terminal {

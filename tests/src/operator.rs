@@ -1,0 +1,100 @@
+//! The real operator against a real API server, as the ServiceAccount that `deploy/install.yaml` makes and with the
+//! rights that it gives, no others: a request that is refused for want of rights fails the test.
+
+use std::path::Path;
+
+use fairlead_api::{PortForward, PortForwardStatus};
+use fairlead_config::yaml;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::{Value, json};
+
+use crate::{
+    binary::{Fairlead, Launch, operator},
+    cluster::{ControlPlane, Objects},
+    ports,
+};
+
+/// The namespace and the ServiceAccount of the operator.
+pub const NAMESPACE: &str = "fairlead-system";
+/// Also the name of its Deployment and its Lease.
+pub const SERVICE_ACCOUNT: &str = "fairlead-operator";
+/// Its user, in the audit log.
+pub const USER: &str = "system:serviceaccount:fairlead-system:fairlead-operator";
+
+/// A running operator; dropping it kills it.
+pub struct Operator {
+    process: Fairlead,
+    metrics: u16,
+}
+
+impl Operator {
+    /// Installs what it needs, and starts it.
+    pub fn start(cluster: &ControlPlane) -> Self {
+        install(cluster);
+        Self::start_installed(cluster, &[])
+    }
+
+    /// Starts one more, with further arguments.
+    pub fn start_installed(cluster: &ControlPlane, arguments: &[&str]) -> Self {
+        let kubeconfig = cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT);
+        let metrics = ports::free();
+        let address = format!("127.0.0.1:{metrics}");
+        let all =
+            ["run", "--namespace", NAMESPACE, "--metrics-addr", &address].into_iter().chain(arguments.iter().copied());
+        let launch = Launch::new(all).program(operator());
+        let process = launch.environment("KUBECONFIG", kubeconfig).environment("RUST_LOG", "info").start();
+        Self { process, metrics }
+    }
+
+    /// The process, to signal it or read its log.
+    pub fn process(&mut self) -> &mut Fairlead {
+        &mut self.process
+    }
+
+    /// Where it serves /metrics, on 127.0.0.1.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics
+    }
+}
+
+/// Applies everything of `deploy/install.yaml` but the operator's pods, and the CRD, which the control plane has.
+pub fn install(cluster: &ControlPlane) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/install.yaml");
+    let text = std::fs::read_to_string(file).expect("read deploy/install.yaml");
+    let documents: Vec<Value> = yaml::documents(&text).expect("deploy/install.yaml is YAML");
+    let left_out = ["CustomResourceDefinition", "Deployment"];
+    let is_kept = |document: &Value| !left_out.contains(&document["kind"].as_str().unwrap_or_default());
+    let kept: Vec<&Value> = documents.iter().filter(|document| is_kept(document)).collect();
+    let text = json!({"apiVersion": "v1", "kind": "List", "items": kept}).to_string();
+    let applied = cluster.kubectl_with(&text, &["apply", "--server-side", "-f", "-"]);
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+}
+
+/// Every request of the operator that was refused for want of rights.
+pub fn forbidden(cluster: &ControlPlane) -> Vec<String> {
+    let refused = cluster.requests_of(USER).into_iter().filter(|request| request.code == 403);
+    refused.map(|request| format!("{} {}", request.verb, request.path)).collect()
+}
+
+/// A condition of a PortForward.
+pub fn condition<'a>(object: &'a PortForward, type_: &str) -> Option<&'a Condition> {
+    object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Status and reason of a condition, empty where there is none.
+pub fn says<'a>(object: &'a PortForward, type_: &str) -> (&'a str, &'a str) {
+    condition(object, type_).map_or(("", ""), |condition| (&condition.status, &condition.reason))
+}
+
+/// Waits for a PortForward whose condition is as wanted, for its present generation.
+pub fn await_condition_of(objects: &Objects, name: &str, type_: &str, wanted: (&str, &str)) -> PortForward {
+    objects.await_object(name, &format!("{type_} {wanted:?}"), |object: &PortForward| {
+        let present = condition(object, type_).is_some_and(|c| c.observed_generation == object.metadata.generation);
+        present && says(object, type_) == wanted
+    })
+}
+
+/// The state of each node, in the order of the status.
+pub fn node_states(status: &PortForwardStatus) -> Vec<String> {
+    status.nodes.iter().map(|node| format!("{} {:?}", node.address, node.state)).collect()
+}
