@@ -1,4 +1,5 @@
-//! Out of descriptors: accepting slows down, it is said, nothing spins, and it goes on when there are some again.
+//! Out of descriptors: no more clients are accepted than can be served, it is said, nothing spins, and it goes on when
+//! there are some again.
 
 use std::{
     net::TcpStream,
@@ -36,6 +37,8 @@ fn out_of_descriptors_it_waits_says_so_and_goes_on_when_it_has_some_again() {
     until(Instant::now() + Duration::from_secs(2), || assert!(fairlead.is_running()));
     let used = fairlead.cpu() - before;
     assert!(used < Duration::from_millis(500), "it spins: {used:?} of CPU in 2 s");
+    let held = fairlead.descriptors();
+    assert!(held <= LIMIT - 8, "{held} of {LIMIT} descriptors are taken: none are kept for dials, pipes and files");
     let waiting = open.iter().filter(|stream| !served(stream)).count();
     assert!(waiting > 20, "only {waiting} of {LIMIT} clients wait, with {LIMIT} descriptors");
 

@@ -1,0 +1,28 @@
+{{/* What the operator may do in the namespaces it watches. It reads no Secret, runs nothing in a pod, and writes nothing
+     of a PortForward but its status. */}}
+{{- define "fairlead.rules" -}}
+- apiGroups: [fairlead.dev]
+  resources: [portforwards]
+  verbs: [list, watch]
+- apiGroups: [fairlead.dev]
+  resources: [portforwards/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [configmaps, services]
+  verbs: [create, delete, get, list, patch, watch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [create, delete, get, list, patch, watch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [create, delete, get, list, patch, watch]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [create, delete, get, list, patch, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

@@ -1,0 +1,66 @@
+//! A release of the chart in a real API server: taken as it is, upgraded without losing the operator's certificates,
+//! and gone without a trace.
+
+use fairlead_tests::{
+    chart::{Helm, chart},
+    cluster::{CLUSTER_SOON, ControlPlane, block_on},
+    deadline::{await_condition, await_some},
+};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Pod, Secret},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
+use serde_json::json;
+
+const CA: &str = "fairlead-operator-ca";
+
+#[test]
+fn a_release_is_installed_upgraded_and_uninstalled() {
+    let Some(helm) = Helm::find_or_skip() else { return };
+    let Some(cluster) = ControlPlane::start_without_crd() else { return };
+    let namespace = cluster.namespace_with(json!({"pod-security.kubernetes.io/enforce": "restricted"}));
+    let admin = cluster.kubeconfig_admin();
+    let run = |values, arguments: &[&str]| {
+        helm.run(&admin, &values, &[arguments, &["--namespace", namespace.name()]].concat())
+    };
+    let mut values = json!({"crds": {"keep": false}, "networkPolicy": {"enabled": true}});
+
+    let notes = run(values.clone(), &["install", "fairlead", &chart()]);
+    assert!(notes.contains(&format!("kubectl -n {} rollout status", namespace.name())), "{notes}");
+    let pods: Api<Pod> = namespace.api();
+    await_condition("two pods, which Pod Security's restricted lets in", CLUSTER_SOON, || {
+        block_on(pods.list(&ListParams::default())).expect("list pods").items.len() == 2
+    });
+
+    let secrets: Api<Secret> = namespace.api();
+    let mut secret = block_on(secrets.get(CA)).expect("the Secret");
+    assert_eq!(secret.data, None);
+    secret.data = Some([("ca.crt".to_owned(), ByteString(b"written by the operator".to_vec()))].into());
+    block_on(secrets.replace(CA, &PostParams::default(), &secret)).expect("write the Secret");
+    values["drainTimeout"] = json!("45s");
+    run(values.clone(), &["upgrade", "fairlead", &chart()]);
+    assert_eq!(block_on(secrets.get(CA)).expect("the Secret").data, secret.data, "an upgrade leaves the data alone");
+    let settings = namespace.api::<ConfigMap>();
+    let settings = block_on(settings.get("fairlead-operator")).expect("the settings").data.unwrap_or_default();
+    assert!(settings["settings.yaml"].contains("drainTimeout: 45s"), "{settings:?}");
+
+    let narrow = json!({"watchNamespaces": ["shop"], "crds": {"enabled": false}});
+    let notes = run(narrow, &["install", "other", &chart(), "--dry-run=server"]);
+    assert!(notes.contains("these namespaces and no others: shop") && notes.contains("crd.yaml"), "{notes}");
+
+    run(values, &["uninstall", "fairlead"]);
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    await_condition("the CRD to be gone", CLUSTER_SOON, || {
+        block_on(crds.get_opt("portforwards.fairlead.dev")).expect("ask for the CRD").is_none()
+    });
+    await_condition("the pods to be gone", CLUSTER_SOON, || {
+        block_on(pods.list(&ListParams::default())).expect("list pods").items.is_empty()
+    });
+    let secret = await_some("an answer", CLUSTER_SOON, || block_on(secrets.get_opt(CA)).ok());
+    assert_eq!(secret, None);
+}
