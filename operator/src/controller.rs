@@ -6,7 +6,9 @@ mod child;
 mod children;
 mod drift;
 mod index;
+mod jobs;
 mod keeper;
+mod known;
 mod leading;
 mod observation;
 mod pods;
@@ -22,10 +24,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{settings::Settings, telemetry::Telemetry};
+use crate::{
+    names::{ProxyId, ProxyKind},
+    settings::Settings,
+    telemetry::Telemetry,
+};
 use caches::{Caches, Change};
+use fairlead_api::PortForward;
 use index::Index;
 pub use keeper::Keeper;
+use pods::PodFacts;
 use writer::Writer;
 
 /// How often the main loop goes round at least.
@@ -119,7 +127,7 @@ impl Controller {
     }
 
     /// Takes a change in; returns the proxies it concerns.
-    fn note(&mut self, change: Change) -> Vec<crate::names::ProxyId> {
+    fn note(&mut self, change: Change) -> Vec<ProxyId> {
         match change {
             Change::PortForward(name, proxy) => self.members.place(name, proxy),
             Change::Pod(name, proxy) => self.pods.place(name, proxy),
@@ -142,11 +150,26 @@ impl Controller {
     }
 
     /// Every proxy that has a member, a pod or an object.
-    fn every_proxy(&self) -> Vec<crate::names::ProxyId> {
+    fn every_proxy(&self) -> Vec<ProxyId> {
         let known = self.members.proxies().chain(self.pods.proxies()).cloned();
         let mut all: Vec<_> = known.chain(self.caches.proxies_of_children()).collect();
         all.sort();
         all.dedup();
         all
+    }
+
+    /// The PortForwards of a proxy that are not on their way out.
+    fn members_of(&self, id: &ProxyId) -> Vec<PortForward> {
+        let members = self.members.members(id).filter_map(|name| self.caches.port_forwards.get(name));
+        members.filter(|object| object.metadata.deletion_timestamp.is_none()).map(|object| (*object).clone()).collect()
+    }
+
+    /// The pods of a proxy that are not on their way out.
+    fn pods_of(&self, id: &ProxyId) -> Vec<PodFacts> {
+        let cache = match id.kind {
+            ProxyKind::Sidecar(_) => &self.caches.sidecar_pods,
+            ProxyKind::Own(_) | ProxyKind::Shared(_) => &self.caches.gateway_pods,
+        };
+        self.pods.members(id).filter_map(|name| PodFacts::of(&*cache.get(name)?)).collect()
     }
 }

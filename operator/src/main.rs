@@ -1,9 +1,10 @@
 //! `fairlead-operator`: the command line of the control plane. Flags to a command, a command to an exit code.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use fairlead_config::HostPort;
 use fairlead_operator::{
     authority::AuthorityTimes,
     commands::{self, InjectArgs},
@@ -65,9 +66,9 @@ struct RunArgs {
     /// How long a new authority is published before it is used
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1h")]
     ca_publish_ahead: Duration,
-    /// Where /livez, /readyz and /metrics are served
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
-    metrics_addr: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served; without a host, on every address
+    #[arg(long, value_name = "[HOST]:PORT", default_value = ":8080")]
+    metrics_addr: HostPort,
     /// Form of the log lines on standard error
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -126,7 +127,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         None => Settings::of_image(args.image.clone()),
     };
     let telemetry = Arc::new(Telemetry::new());
-    telemetry::serve(args.metrics_addr, Arc::clone(&telemetry))
+    telemetry::serve(&args.metrics_addr, Arc::clone(&telemetry))
         .await
         .with_context(|| format!("--metrics-addr: listen on {}", args.metrics_addr))?;
     let client = kube::Client::try_default().await.context("find the API server")?;

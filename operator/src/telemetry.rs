@@ -21,11 +21,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use fairlead_config::HostPort;
 use prometheus_client::{
     encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
+use tokio::net::TcpListener;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The main loop is stuck if it didn't tick for so long.
@@ -206,8 +208,15 @@ impl Metrics {
 }
 
 /// Serves until the runtime ends; returns where it listens.
-pub async fn serve(address: SocketAddr, telemetry: Arc<Telemetry>) -> io::Result<SocketAddr> {
-    let listener = tokio::net::TcpListener::bind(address).await?;
+pub async fn serve(address: &HostPort, telemetry: Arc<Telemetry>) -> io::Result<SocketAddr> {
+    let listener = match address.host.as_str() {
+        // A host without IPv6 has only the other half of the wildcard.
+        "" => match TcpListener::bind(("::", address.port)).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind(("0.0.0.0", address.port)).await?,
+        },
+        host => TcpListener::bind((host, address.port)).await?,
+    };
     let local = listener.local_addr()?;
     let routes = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).route("/metrics", get(scrape));
     tokio::spawn(axum::serve(listener, routes.with_state(telemetry)).into_future());

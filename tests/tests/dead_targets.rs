@@ -68,7 +68,7 @@ fn every_client_is_answered_while_a_target_is_killed_under_load() {
 fn every_client_is_answered_soon_while_a_target_is_blackholed_under_load() {
     for strategy in ["fifo", "round", "random"] {
         let mut scene = Scene::new("ABC", &format!("strategy={strategy}&fail_timeout=1s"));
-        let fared = scene.load_while(Target::fall_silent);
+        let fared = scene.load_while(|target| target.fall_silent());
         assert_eq!((fared.clients, fared.unanswered), (800, 0), "{strategy}: {fared:?}");
         assert!(fared.p99 < Duration::from_secs(1), "{strategy}: {fared:?}");
     }

@@ -1,18 +1,15 @@
 //! What only the leader does: brings each proxy's objects in line, keeps the connections to its pods, and the status of
 //! its members. One task decides; writes run beside it, at most one for each proxy and each object at a time.
 
+mod status;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use fairlead_api::{
-    PortForward, PortForwardStatus,
-    render::{Verdict, key_of},
-};
-use fairlead_config::ReadConfig;
-use k8s_openapi::jiff::Timestamp;
+use fairlead_api::{PortForward, PortForwardStatus};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -23,20 +20,21 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Controller, TICK,
     caches::Change,
-    child::{Answer, ChildKind, ChildName, Write},
-    children::{Present, Proxy, name_of, ours},
+    child::{ChildKind, Write},
+    children::{Present, Proxy},
     index::ObjectName,
-    observation::{self, Observation},
+    jobs::{Done, Outcome, write_all},
+    known::Known,
     pods::PodFacts,
     settlement::{self, InForce},
     statuses,
-    writer::{WriteError, Writer},
+    writer::WriteError,
 };
 use crate::{
     authority::Identity,
     budget::Budget,
-    events::{Publisher, transitions},
-    names::{CONFIG_KEY, ProxyId, ProxyKind},
+    events::Publisher,
+    names::ProxyId,
     proxies::{self, Assignment, Link, Proxies},
     queue::Queue,
     telemetry::ReconcileResult,
@@ -44,9 +42,6 @@ use crate::{
 
 /// Writes that run at once.
 const JOBS_LIMIT: usize = 16;
-/// After this a name that was somebody else's is tried again.
-const TAKEN_FOR: Duration = Duration::from_secs(30);
-
 /// The leader's state; it begins empty, and what matters is found again in the cluster and the reports.
 pub(super) struct Leading {
     since: Instant,
@@ -65,37 +60,6 @@ pub(super) struct Leading {
     /// When a report came that the status may not show yet.
     news: HashMap<ObjectName, Instant>,
     jobs: JoinSet<Done>,
-}
-
-/// What the leader remembers of one proxy.
-#[derive(Default)]
-struct Known {
-    /// What became of each member.
-    verdicts: BTreeMap<String, Verdict>,
-    /// The same, as it will be if the names that are being claimed are free.
-    hoped: Option<BTreeMap<String, Verdict>>,
-    /// The document on the API server, as written last.
-    document: InForce,
-    answers: HashMap<ChildName, Answer>,
-    /// Members whose Service is made.
-    claimed: BTreeSet<String>,
-    /// Names that are somebody else's, until when they count as such, and what to say.
-    taken: BTreeMap<ChildName, (Instant, String)>,
-    /// Why the last write failed.
-    failed: Option<String>,
-}
-
-/// A write, or several for one proxy, that came to its end.
-enum Done {
-    Proxy { id: ProxyId, outcomes: Vec<Outcome> },
-    Status { name: ObjectName, result: Result<Arc<PortForwardStatus>, WriteError> },
-}
-
-struct Outcome {
-    write: Write,
-    result: Result<Option<Answer>, WriteError>,
-    /// The document it wrote, if it was a configuration.
-    document: Option<InForce>,
 }
 
 /// Leads until leadership is lost or `stop`.
@@ -234,7 +198,7 @@ impl Leading {
     #[tracing::instrument(name = "reconcile", skip_all, fields(proxy = %id))]
     fn reconcile(&mut self, controller: &Controller, id: ProxyId, now: Instant) {
         let began = Instant::now();
-        let members = members_of(controller, &id);
+        let members = controller.members_of(&id);
         let writes =
             if members.is_empty() { self.leave(controller, &id) } else { self.settle(controller, &id, &members, now) };
         let result = if writes.is_ok() { ReconcileResult::Done } else { ReconcileResult::Failed };
@@ -276,8 +240,8 @@ impl Leading {
     ) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
         let known = self.known.entry(id.clone()).or_default();
         known.taken.retain(|_, (until, _)| now < *until);
-        let in_force = in_force(controller, id, known);
-        let taken = taken(known, id, members);
+        let in_force = known.in_force(&controller.caches, id);
+        let taken = known.taken_members(id, members);
         let settlement = settlement::settle(members, id.place(), &taken, &in_force, now_ms())?;
         let identity = self.identity.borrow().clone();
         let proxy = Proxy {
@@ -317,7 +281,7 @@ impl Leading {
     fn assign(&mut self, controller: &Controller, id: &ProxyId) {
         let Some(known) = self.known.get(id) else { return };
         let Some(text) = &known.document.text else { return };
-        let pods = pods_of(controller, id).iter().filter_map(PodFacts::to_dial).collect();
+        let pods = controller.pods_of(id).iter().filter_map(PodFacts::to_dial).collect();
         let assignment = Assignment { pods, document: text.as_str().into(), revision: known.document.revision };
         self.proxies.assign(id.clone(), assignment);
     }
@@ -378,176 +342,6 @@ impl Leading {
         self.assign(controller, &id);
         self.look_at_members(controller, &id, now);
     }
-
-    fn observe(&self, controller: &Controller, id: &ProxyId, now: Instant) -> Observation {
-        let pods = pods_of(controller, id);
-        let at = ObjectName::new(&id.namespace, id.object_name());
-        let deployment = ours(&controller.caches.deployments, &at);
-        let (desired, missing) = match &id.kind {
-            ProxyKind::Sidecar(_) => (None, None),
-            ProxyKind::Own(_) | ProxyKind::Shared(_) => {
-                let replicas = deployment.as_ref().and_then(|d| d.spec.as_ref()).and_then(|spec| spec.replicas);
-                let desired = u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
-                (Some(desired), deployment.as_ref().and_then(|d| observation::missing(d)))
-            }
-        };
-        let missing = missing.or_else(|| self.known.get(id).and_then(|known| known.failed.clone()));
-        observation::observe(&pods, &self.proxies.observe(id), desired, missing, now)
-    }
-
-    fn write_status(&mut self, controller: &Controller, name: ObjectName, now: Instant) {
-        let next = self.next_status(controller, &name, now);
-        let Some((object, status)) = next else {
-            self.statuses.done(&name);
-            return;
-        };
-        if let Err(at) = self.budget.take(&key_of(&object), now) {
-            self.statuses.done(&name);
-            self.statuses.add(name, at);
-            return;
-        }
-        let (writer, publisher) = (controller.writer.clone(), Arc::clone(&self.publisher));
-        self.jobs.spawn(async move {
-            let result = writer.status(&object, &status).await.map(|()| Arc::new(status));
-            if let Ok(status) = &result {
-                let notes = transitions(object.status.as_ref(), status);
-                // Whoever leads by now tells what happens from now on.
-                let told = writer.leader.write(publisher.publish(&object, &notes)).await.unwrap_or_default();
-                writer.telemetry.events_written(told);
-            }
-            Done::Status { name, result }
-        });
-    }
-
-    /// The status to write, if it differs from what is written.
-    fn next_status(
-        &mut self,
-        controller: &Controller,
-        name: &ObjectName,
-        now: Instant,
-    ) -> Option<(PortForward, PortForwardStatus)> {
-        let object = controller.caches.port_forwards.get(name)?;
-        let id = controller.members.proxy_of(name)?;
-        let verdict = self.known.get(id)?.verdicts.get(&name.name)?;
-        let mut object = PortForward::clone(&object);
-        if let Some(written) = self.written.get(name) {
-            object.status = Some(PortForwardStatus::clone(written));
-        }
-        let observation = self.observe(controller, id, now);
-        let trusted_until = self.since + observation::BELIEVED_FOR;
-        if statuses::waits(&object, verdict, &observation) && now < trusted_until {
-            self.statuses.add(name.clone(), trusted_until);
-            return None;
-        }
-        if let Some(until) = observation.until {
-            self.statuses.add(name.clone(), until);
-        }
-        let has_service = ours(&controller.caches.services, name).is_some();
-        let status = statuses::next(&object, verdict, &observation, has_service, Timestamp::now());
-        let same = object.status.as_ref().is_some_and(|before| fairlead_api::status::same(before, &status));
-        if same {
-            self.news.remove(name);
-            return None;
-        }
-        Some((object, status))
-    }
-}
-
-impl Known {
-    /// Whether a write claims a name for a member that doesn't run yet.
-    fn is_first(&self, write: &Write, in_force: &InForce) -> bool {
-        let Write::Create(wanted) = write else { return false };
-        let runs = in_force.text.as_deref().and_then(|text| ReadConfig::parse(text).ok());
-        let runs = runs.is_some_and(|config| config.forwards.iter().any(|f| f.key.name == wanted.child.name));
-        !runs && !self.claimed.contains(&wanted.child.name)
-    }
-
-    fn gateway_taken(&self, id: &ProxyId) -> bool {
-        self.taken.keys().any(|child| child.kind != ChildKind::Service && child.name == id.object_name())
-    }
-
-    fn learn(&mut self, outcome: Outcome, now: Instant) -> Result<(), String> {
-        let child = outcome.write.child().clone();
-        match outcome.result {
-            Ok(answer) => {
-                if child.kind == ChildKind::Service {
-                    self.claimed.insert(child.name.clone());
-                }
-                if let Some(document) = outcome.document {
-                    self.document = document;
-                }
-                if let Some(answer) = answer {
-                    self.answers.insert(child, answer);
-                }
-                Ok(())
-            }
-            Err(WriteError::Taken(message)) => {
-                self.claimed.remove(&child.name);
-                self.taken.insert(child, (now + TAKEN_FOR, message));
-                Ok(())
-            }
-            Err(error) => {
-                let kind = child.kind.resource().kind;
-                Err(format!("{kind} {} can't be written: {error}", child.name))
-            }
-        }
-    }
-}
-
-/// Which members may not run, since a name they need is somebody else's.
-fn taken(known: &Known, id: &ProxyId, members: &[PortForward]) -> BTreeMap<String, String> {
-    let gateway =
-        known.taken.iter().find(|(child, _)| child.kind != ChildKind::Service && child.name == id.object_name());
-    let of_member = |object: &PortForward| {
-        let name = name_of(object);
-        let service = ChildName { kind: ChildKind::Service, name: name.clone() };
-        let (_, message) = known.taken.get(&service).or(gateway.map(|(_, taken)| taken))?;
-        Some((name, message.clone()))
-    };
-    members.iter().filter_map(of_member).collect()
-}
-
-/// The newest document that anybody knows of.
-fn in_force(controller: &Controller, id: &ProxyId, known: &Known) -> InForce {
-    let at = ObjectName::new(&id.namespace, id.object_name());
-    let present = ours(&controller.caches.config_maps, &at);
-    let text = present.and_then(|map| map.data.as_ref()?.get(CONFIG_KEY).cloned());
-    let revision = text.as_deref().and_then(|text| ReadConfig::parse(text).ok()).map_or(0, |config| config.revision);
-    if revision > known.document.revision || known.document.text.is_none() {
-        return InForce { revision, text };
-    }
-    known.document.clone()
-}
-
-fn members_of(controller: &Controller, id: &ProxyId) -> Vec<PortForward> {
-    let members = controller.members.members(id).filter_map(|name| controller.caches.port_forwards.get(name));
-    members.filter(|object| object.metadata.deletion_timestamp.is_none()).map(|object| (*object).clone()).collect()
-}
-
-fn pods_of(controller: &Controller, id: &ProxyId) -> Vec<PodFacts> {
-    let cache = match id.kind {
-        ProxyKind::Sidecar(_) => &controller.caches.sidecar_pods,
-        ProxyKind::Own(_) | ProxyKind::Shared(_) => &controller.caches.gateway_pods,
-    };
-    controller.pods.members(id).filter_map(|name| PodFacts::of(&*cache.get(name)?)).collect()
-}
-
-async fn write_all(writer: Writer, id: ProxyId, writes: Vec<(Write, Option<InForce>)>) -> Done {
-    let mut outcomes = Vec::new();
-    for (write, document) in writes {
-        let result = writer.child(&id.namespace, &write).await;
-        let result = result.map(|answer| match (&write, answer) {
-            (Write::Create(wanted) | Write::Apply(wanted), Some(answer)) => Some(Answer::new(wanted, &answer)),
-            _ => None,
-        });
-        // A name of the gateway that is somebody else's, or a server that doesn't answer, spoils the rest too.
-        let goes_on = result.is_ok() || write.child().kind == ChildKind::Service;
-        outcomes.push(Outcome { write, result, document });
-        if !goes_on {
-            break;
-        }
-    }
-    Done::Proxy { id, outcomes }
 }
 
 fn now_ms() -> u64 {

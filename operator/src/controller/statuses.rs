@@ -57,7 +57,7 @@ fn service_address(object: &PortForward, verdict: &Verdict) -> Option<Address> {
     };
     let listen: HostPort = effective.listen.as_deref()?.parse().ok()?;
     let host = format!("{}.{}.svc", object.name_any(), object.namespace().unwrap_or_default());
-    Some(Address { type_: AddressType::Service, host, port: listen.port.into(), pod: None })
+    Some(Address { type_: AddressType::Service, host, port: listen.port, pod: None })
 }
 
 /// How many objects have which status of which condition.

@@ -21,7 +21,7 @@ pub(super) enum LinkError {
     #[error("the operator's own certificate can't be used: {0}")]
     Identity(rustls::Error),
     #[error("{0}")]
-    Http(hyper::Error),
+    Http(#[source] hyper::Error),
     #[error("no answer within {0:?}")]
     AnswerTimeout(Duration),
     #[error("answered {0}: {1}")]

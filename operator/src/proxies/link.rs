@@ -11,6 +11,7 @@ use fairlead_config::{
     Report,
     admin::{REPORT_GAP, REPORT_LINE_LIMIT, REPORT_WATCH_PATH, SILENCE_LIMIT},
 };
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::{Method, StatusCode, body::Incoming};
 use tokio::{
@@ -63,6 +64,8 @@ impl Life {
                     if begin.elapsed() >= HELD {
                         backoff.reset();
                     }
+                    // What was new while it was connected is no news about the present loss.
+                    let _ = self.hurry.notified().now_or_never();
                     error
                 }
                 Err(error) => error,
