@@ -1,15 +1,13 @@
-//! The admin port: /livez, /readyz and /metrics over plain HTTP, for kubelets, Prometheus and people.
+//! The plain port: /livez, /readyz and /metrics over plain HTTP, for kubelets, Prometheus and people.
 //! Reads the engine's snapshots only; nothing here changes anything.
 
 use std::{
     net::{SocketAddr, TcpListener},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
 };
 
 use anyhow::Context;
+use arc_swap::ArcSwapOption;
 use axum::{
     Router,
     extract::State,
@@ -25,17 +23,29 @@ use crate::metrics;
 /// What the admin port shows.
 pub(crate) struct Admin {
     engine: Arc<Engine>,
-    ready: AtomicBool,
+    /// Why clients must not be sent here; none when they may.
+    not_ready: ArcSwapOption<String>,
 }
 
 impl Admin {
     pub(crate) fn new(engine: Arc<Engine>) -> Arc<Self> {
-        Arc::new(Self { engine, ready: AtomicBool::new(false) })
+        let not_ready = ArcSwapOption::from_pointee("no configuration in force".to_owned());
+        Arc::new(Self { engine, not_ready })
     }
 
-    /// Says whether clients may be sent here.
-    pub(crate) fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Relaxed);
+    /// Says that clients may be sent here.
+    pub(crate) fn set_ready(&self) {
+        self.not_ready.store(None);
+    }
+
+    /// Says why clients must not be sent here.
+    pub(crate) fn set_not_ready(&self, why: String) {
+        self.not_ready.store(Some(Arc::new(why)));
+    }
+
+    /// Whether clients may be sent here; the error says why not.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
+        self.not_ready.load().as_deref().map_or(Ok(()), |why| Err(why.clone()))
     }
 }
 
@@ -51,7 +61,7 @@ pub(crate) fn serve(address: &HostPort, admin: Arc<Admin>) -> anyhow::Result<Soc
 }
 
 /// An empty host is every address, IPv6 included where the system has it.
-fn listen(address: &HostPort) -> std::io::Result<TcpListener> {
+pub(crate) fn listen(address: &HostPort) -> std::io::Result<TcpListener> {
     let listener = match address.host.as_str() {
         "" => TcpListener::bind(("::", address.port)).or_else(|_| TcpListener::bind(("0.0.0.0", address.port))),
         host => TcpListener::bind((host, address.port)),
@@ -64,11 +74,10 @@ async fn livez() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
-    if admin.ready.load(Relaxed) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no configuration in force\n")
+async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    match admin.readiness() {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
     }
 }
 
@@ -104,8 +113,10 @@ mod tests {
         let admin = Admin::new(Arc::new(Engine::start(&EngineOptions::default()).unwrap()));
         let address = serve(&HostPort::new("127.0.0.1", 0), Arc::clone(&admin)).unwrap();
         assert!(ask(address, "/livez").await.starts_with("HTTP/1.1 200"));
-        assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 503"));
-        admin.set_ready(true);
+        admin.set_not_ready("it rains".to_owned());
+        let answer = ask(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("it rains\n"), "{answer}");
+        admin.set_ready();
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         let metrics = ask(address, "/metrics").await;
         assert!(metrics.contains(metrics::CONTENT_TYPE) && metrics.contains("fairlead_config_revision 0"), "{metrics}");

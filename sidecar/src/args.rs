@@ -101,6 +101,12 @@ pub(crate) struct ProxyArgs {
     /// Serve /livez, /readyz and /metrics here; :19444 is every address
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:19444", value_parser = listening_address)]
     pub(crate) metrics_addr: HostPort,
+    /// Take configurations and give reports here, as 127.0.0.1:19443 or :19443, over TLS [default: off]
+    #[arg(long, value_name = "HOST:PORT", value_parser = listening_address, requires = "admin_ca")]
+    pub(crate) admin_addr: Option<HostPort>,
+    /// Certificates (PEM) of which one must have signed the operator's; may be written later, and is watched for changes
+    #[arg(long, value_name = "FILE", requires = "admin_addr")]
+    pub(crate) admin_ca: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
 }

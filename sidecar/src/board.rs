@@ -41,7 +41,8 @@ impl Board {
 
     /// Brings every status up to date.
     pub(crate) fn observe(&mut self, report: &Report, now: Timestamp) {
-        let observed = Observed { desired: 1, reports: &[report] };
+        let reports = [report];
+        let observed = Observed::here(&reports);
         for Entry { object, verdict } in &mut self.entries {
             let fresh = status::status(object, verdict, &observed, now);
             if !object.status.as_ref().is_some_and(|present| status::same(present, &fresh)) {

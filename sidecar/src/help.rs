@@ -73,10 +73,13 @@ pub(crate) const PROXY: &str = "\
 Examples:
   fairlead proxy --config /etc/fairlead/config.yaml --metrics-addr :19444
   curl http://127.0.0.1:19444/readyz
+  fairlead proxy --config /etc/fairlead/config/config.yaml --admin-addr :19443 --admin-ca /etc/fairlead/config/ca.crt
 
 The file is read anew as it changes; one that can't be read, or whose revision
 is not newer, changes nothing. Ready once a first configuration is in force. A
-forward that can't run is refused alone, and reported.";
+forward that can't run is refused alone, and reported. On the admin port an
+operator with a certificate of that authority pushes configurations
+(PUT /config) and watches reports (GET /report?watch=true).";
 
 pub(crate) const COMPLETIONS: &str = "\
 Examples:

@@ -2,18 +2,21 @@
 //!
 //! `args` is what was typed. `run` goes from `source` (files) and `manifests` (what they say) to the engine, with
 //! `reload` and `watch` for changes, `service` in the middle and `view` (log, JSON lines or table) for people. `proxy`
-//! is what pods run; `admin` and `metrics` are its port. Only `output` and `terminal` print.
+//! is what pods run: configurations come from a file or by `control`, its operator's port, to `intake`; `admin` and
+//! `metrics` are its plain port. Only `output` and `terminal` print.
 
 mod admin;
 mod args;
 mod board;
 mod check;
 mod clock;
+mod control;
 mod convert;
 mod demo;
 mod events;
 mod exit;
 mod help;
+mod intake;
 mod limits;
 mod logging;
 mod manifests;

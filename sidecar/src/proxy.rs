@@ -1,17 +1,18 @@
-//! `fairlead proxy`: runs the configuration an operator rendered, in a file that the kubelet swaps. A forward that
-//! can't run is refused alone; a file that can't be read, or isn't newer, changes nothing.
+//! `fairlead proxy`: runs the configuration an operator rendered, from a file that the kubelet swaps and from pushes
+//! to the admin port (`control`). A forward that can't run is refused alone; both ways end in `intake`.
 
 use std::{path::PathBuf, sync::Arc};
 
-use fairlead_config::{ReadConfig, Report};
-use fairlead_engine::Plan;
+use fairlead_config::Report;
+use fairlead_engine::Engine;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     admin::{self, Admin},
     args::{LogFormat, ProxyArgs},
-    events,
+    control, events,
     exit::Exit,
+    intake::{Intake, Outcome},
     logging, service,
     signals::Signals,
     source,
@@ -25,147 +26,137 @@ pub(crate) async fn proxy(args: ProxyArgs, log_format: LogFormat) -> anyhow::Res
     let engine = Arc::new(service::start_engine(&args.engine)?);
     let admin = Admin::new(Arc::clone(&engine));
     admin::serve(&args.metrics_addr, Arc::clone(&admin))?;
-    let mut file = ConfigFile::watch(args.config);
+    let intake = Arc::new(Intake::new(Arc::clone(&engine), admin, awaited(&args)));
+    let file = tokio::spawn(ConfigFile::new(args.config, Arc::clone(&intake)).follow());
+    if let (Some(address), Some(authority)) = (&args.admin_addr, args.admin_ca) {
+        control::serve(address, authority, Arc::clone(&intake), Arc::clone(&engine))?;
+    }
+    let ending = tokio::select! {
+        ending = signals.next() => ending,
+        never = tell(&engine) => match never {},
+    };
+    intake.end();
+    file.abort();
+    service::drain(&engine, ending, &mut signals).await;
+    Ok(Exit::Done)
+}
+
+/// What a proxy without a configuration waits for.
+fn awaited(args: &ProxyArgs) -> String {
+    let push = if args.admin_addr.is_some() { " or a push" } else { "" };
+    format!("{}{push}", args.config.display())
+}
+
+/// Writes what is new about forwards to the log; what comes in close together is told as one.
+async fn tell(engine: &Engine) -> std::convert::Infallible {
     let mut changes = engine.changes();
     let mut told = Report::default();
-    let ending = loop {
-        // Changes that come in close together are told as one.
-        let gap = Instant::now() + service::GAP;
-        let changed = async {
-            sleep_until(gap).await;
-            changes.changed().await
-        };
-        tokio::select! {
-            ending = signals.next() => break ending,
-            config = file.next() => {
-                engine.apply(Plan::new(config));
-                admin.set_ready(true);
-            }
-            _ = changed => {}
-        }
+    loop {
         let report = engine.report();
         events::tell(&told, &report);
         told = report;
-    };
-    admin.set_ready(false);
-    service::drain(&engine, ending, &mut signals).await;
-    Ok(Exit::Done)
+        sleep_until(Instant::now() + service::GAP).await;
+        if changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// A configuration file that is followed.
 struct ConfigFile {
     path: PathBuf,
     watch: Watch,
+    intake: Arc<Intake>,
     /// What was found last, good or bad.
     seen: Option<Result<String, String>>,
-    /// The revision in force.
-    revision: Option<u64>,
-}
-
-/// What to do about a text.
-#[derive(Debug, PartialEq)]
-enum Decision {
-    Run(ReadConfig),
-    /// Not newer than what runs: its revision.
-    Old(u64),
-    Broken(String),
 }
 
 impl ConfigFile {
-    fn watch(path: PathBuf) -> Self {
-        Self { path, watch: Watch::new(), seen: None, revision: None }
+    fn new(path: PathBuf, intake: Arc<Intake>) -> Self {
+        Self { path, watch: Watch::new(), intake, seen: None }
     }
 
-    /// Waits for a configuration to run instead of the present one. Nothing is lost when the wait is given up.
-    async fn next(&mut self) -> ReadConfig {
+    async fn follow(mut self) {
         loop {
-            if self.seen.is_some() {
-                self.watch.changed().await;
-            }
-            if let Some(config) = self.look() {
-                return config;
-            }
+            self.look();
+            self.watch.changed().await;
         }
     }
 
-    fn look(&mut self) -> Option<ReadConfig> {
+    /// Offers the file's text if it is another one than before.
+    fn look(&mut self) {
         self.watch.arm(&source::directories_of(&self.path));
         let found = source::read_text(&self.path);
         if self.seen.as_ref() == Some(&found) {
-            return None;
+            return;
         }
-        let decision = decide(self.revision, found.as_deref());
+        let outcome = match &found {
+            Ok(text) => self.intake.offer(text, "file"),
+            Err(problem) => self.intake.missing(problem.clone()),
+        };
         self.seen = Some(found);
-        match decision {
-            Decision::Run(config) => {
-                tracing::info!(revision = config.revision, forwards = config.forwards.len(), "configuration in force");
-                self.revision = Some(config.revision);
-                return Some(config);
+        self.log(outcome);
+    }
+
+    fn log(&self, outcome: Outcome) {
+        let file = self.path.display();
+        match outcome {
+            Outcome::Running { .. } | Outcome::Ending => {}
+            Outcome::Present { revision } => tracing::debug!(revision, "the file holds what runs"),
+            Outcome::Old { offered, running } => tracing::info!(
+                revision = offered,
+                running,
+                "ignored a configuration file that is not newer than what runs"
+            ),
+            Outcome::Broken { problem, running: None } => {
+                tracing::warn!(%file, "no configuration yet: {problem}; waiting for one");
             }
-            Decision::Old(revision) => {
-                tracing::info!(
-                    revision,
-                    running = self.revision,
-                    "ignored a configuration that is not newer than what runs"
-                );
-            }
-            Decision::Broken(problem) if self.revision.is_none() => {
-                tracing::warn!(file = %self.path.display(), "{problem}; waiting for a configuration");
-            }
-            Decision::Broken(problem) => {
-                tracing::error!(file = %self.path.display(), "{problem}; what ran before keeps running");
+            Outcome::Broken { problem, running: Some(_) } => {
+                tracing::error!(%file, "{problem}; what ran before keeps running");
             }
         }
-        None
-    }
-}
-
-fn decide(running: Option<u64>, found: Result<&str, &String>) -> Decision {
-    let text = match found {
-        Ok(text) => text,
-        Err(problem) => return Decision::Broken(problem.clone()),
-    };
-    match ReadConfig::parse(text) {
-        Ok(config) if running.is_some_and(|running| config.revision <= running) => Decision::Old(config.revision),
-        Ok(config) => Decision::Run(config),
-        Err(error) => Decision::Broken(error.to_string()),
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{fs, time::Duration};
-
-    use tokio::time::timeout;
+    use std::fs;
 
     use super::*;
-
-    #[test]
-    fn only_a_newer_configuration_is_run() {
-        let text = |revision| format!("version: 1\nrevision: {revision}\nforwards: []\n");
-        for (running, revision, runs) in [(None, 0, true), (Some(7), 8, true), (Some(7), 7, false), (Some(7), 6, false)]
-        {
-            let decision = decide(running, Ok(&text(revision)));
-            assert_eq!(matches!(decision, Decision::Run(_)), runs, "{running:?} {revision}");
-            assert_eq!(decision == Decision::Old(revision), !runs);
-        }
-        assert!(matches!(decide(Some(1), Ok("version: 1\nrevision: 2\nforwards: [")), Decision::Broken(_)));
-        assert_eq!(decide(None, Err(&"gone".to_owned())), Decision::Broken("gone".to_owned()));
-    }
+    use crate::intake::tests::{document, intake};
 
     #[tokio::test]
     async fn a_file_that_comes_later_or_was_broken_is_taken_when_it_is_good() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.yaml");
-        let mut file = ConfigFile::watch(path.clone());
-        assert_eq!(file.look(), None);
-        fs::write(&path, "version: 1\nrevision").unwrap();
-        assert_eq!(file.look(), None);
-        let write =
-            tokio::task::spawn_blocking(move || fs::write(path, "version: 1\nrevision: 5\nforwards: []\n").unwrap());
-        let config = timeout(Duration::from_secs(20), file.next()).await.unwrap();
-        write.await.unwrap();
-        assert_eq!((config.revision, file.revision), (5, Some(5)));
+        let (intake, _engine) = intake();
+        let mut file = ConfigFile::new(path.clone(), Arc::clone(&intake));
+        for (text, revision) in [
+            (None, None),
+            (Some("version: 1\nrevision".to_owned()), None),
+            (Some(document(5)), Some(5)),
+            (Some(document(4)), Some(5)),
+        ] {
+            text.into_iter().for_each(|text| fs::write(&path, text).unwrap());
+            file.look();
+            assert_eq!(intake.revision(), revision);
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_push_an_older_file_is_ignored() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.yaml");
+        fs::write(&path, document(5)).unwrap();
+        let (intake, engine) = intake();
+        let mut file = ConfigFile::new(path.clone(), Arc::clone(&intake));
+        file.look();
+        intake.offer(&document(9), "push");
+        for (revision, runs) in [(6, 9), (9, 9), (10, 10)] {
+            fs::write(&path, document(revision)).unwrap();
+            file.look();
+            assert_eq!(engine.report().revision, runs, "the file's is {revision}");
+        }
     }
 }

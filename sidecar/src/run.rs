@@ -50,7 +50,7 @@ pub(crate) async fn run(args: RunArgs, log_format: LogFormat) -> anyhow::Result<
     }
     if let Some(address) = &args.metrics_addr {
         let admin = Admin::new(Arc::clone(&engine));
-        admin.set_ready(true);
+        admin.set_ready();
         admin::serve(address, admin)?;
     }
     let view = chosen.begin(usize::MAX, "Ctrl-C ends.")?;

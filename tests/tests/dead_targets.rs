@@ -154,7 +154,7 @@ fn with_all_targets_dead_a_client_is_served_as_soon_as_one_is_back() {
 
 #[test]
 fn a_silent_target_is_judged_dead_though_its_clients_were_served_by_another() {
-    let mut scene = Scene::new("AB", "strategy=fifo&timeout=1s&fail_timeout=10m");
+    let scene = Scene::new("AB", "strategy=fifo&timeout=1s&fail_timeout=10m");
     let a = scene.name(0);
     scene.targets[0].fall_silent();
     assert_eq!(ask_times(scene.address, 1), "B");
@@ -183,7 +183,7 @@ fn a_health_check_finds_a_target_dead_and_alive_without_any_client() {
 
 #[test]
 fn hedge_delay_zero_never_dials_a_second_target_while_the_first_is_silent() {
-    let mut scene = Scene::new("AB", "strategy=fifo&timeout=1s&hedge_delay=0s&max_fails=5");
+    let scene = Scene::new("AB", "strategy=fifo&timeout=1s&hedge_delay=0s&max_fails=5");
     scene.targets[0].fall_silent();
     let asked = Instant::now();
     assert_eq!(ask(scene.address).ok(), Some('B'), "passed on after the dial's time-out");

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -20,6 +17,7 @@ use crate::{
     group::{Dialing, Group, Node},
     resolve::Resolver,
     selector::{Ticket, Why},
+    socket::Socket,
     stats::ClientCounters,
 };
 
@@ -42,7 +40,7 @@ pub(crate) struct Dialer {
 
 /// A node that answered, and the connection to it.
 pub(crate) struct Connected {
-    pub(crate) stream: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) node: Arc<Node>,
 }
 
@@ -50,7 +48,7 @@ pub(crate) struct Connected {
 struct Race<'a> {
     group: &'a Arc<Group>,
     dialer: &'a Dialer,
-    ticket: Ticket,
+    ticket: &'a mut Ticket,
     running: Vec<Attempt>,
     /// When to dial another node beside those that run.
     hedge_at: Option<Instant>,
@@ -58,17 +56,18 @@ struct Race<'a> {
 
 struct Attempt {
     dialing: Dialing,
-    answer: Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + Send>>,
+    answer: Pin<Box<dyn Future<Output = Result<Socket, DialError>> + Send>>,
 }
 
-/// Connects one client to the first node of `group` that answers. The error is the last dial's; none if there was
-/// no node to dial.
+/// Connects the client of `ticket` to the first node of `group` that answers. The error is the last dial's; none if
+/// there was no node to dial.
 pub(crate) async fn connect(
     group: &Arc<Group>,
     dialer: &Dialer,
     counters: &ClientCounters,
+    ticket: &mut Ticket,
 ) -> Result<Connected, Option<DialError>> {
-    let mut race = Race { group, dialer, ticket: Ticket::default(), running: Vec::with_capacity(1), hedge_at: None };
+    let mut race = Race { group, dialer, ticket, running: Vec::with_capacity(1), hedge_at: None };
     let give_up = Instant::now() + dialer.timeout * PATIENCE;
     let mut failure = None;
     loop {
@@ -78,9 +77,9 @@ pub(crate) async fn connect(
         tokio::select! {
             biased;
             (dialing, answer) = first_ended(&mut race.running) => match answer {
-                Ok(stream) => {
-                    counters.passed_on.fetch_add(u64::from(!dialing.is_first_of(&race.ticket)), Relaxed);
-                    return Ok(race.won(dialing, stream));
+                Ok(socket) => {
+                    counters.passed_on.fetch_add(u64::from(!dialing.is_first_of(race.ticket)), Relaxed);
+                    return Ok(race.won(dialing, socket));
                 }
                 Err(error) => {
                     dialing.failed(&error);
@@ -94,7 +93,7 @@ pub(crate) async fn connect(
                 }
             },
             () = at(race.hedge_at) => {
-                let begun = race.begin(Why::Silence);
+                let begun = race.begin(Why::Silence) && !race.ticket.has_started_over();
                 counters.hedged.fetch_add(u64::from(begun), Relaxed);
             }
         }
@@ -105,7 +104,7 @@ impl Race<'_> {
     /// Dials the next node; false when there is none that helps.
     fn begin(&mut self, why: Why) -> bool {
         self.hedge_at = None;
-        let Some((dialing, hedge_after)) = self.group.select(&mut self.ticket, why) else { return false };
+        let Some((dialing, hedge_after)) = self.group.select(self.ticket, why) else { return false };
         self.running.push(Attempt::begin(dialing, self.dialer));
         if self.running.len() < PARALLEL_DIALS {
             self.hedge_at = hedge_after.map(|after| Instant::now() + after);
@@ -113,11 +112,11 @@ impl Race<'_> {
         true
     }
 
-    fn won(mut self, dialing: Dialing, stream: TcpStream) -> Connected {
+    fn won(mut self, dialing: Dialing, socket: Socket) -> Connected {
         let node = Arc::clone(&dialing.node);
         dialing.answered();
         self.leave();
-        Connected { stream, node }
+        Connected { socket, node }
     }
 
     /// Leaves the dials under way to be judged.
@@ -146,7 +145,7 @@ impl Attempt {
 }
 
 /// Waits for whichever attempt ends first, and takes it out.
-async fn first_ended(running: &mut Vec<Attempt>) -> (Dialing, Result<TcpStream, DialError>) {
+async fn first_ended(running: &mut Vec<Attempt>) -> (Dialing, Result<Socket, DialError>) {
     let (index, answer) = poll_fn(|context: &mut Context<'_>| {
         let ended =
             running.iter_mut().enumerate().find_map(|(index, attempt)| match attempt.answer.as_mut().poll(context) {

@@ -6,12 +6,9 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use fairlead_config::HostPort;
 use futures::{StreamExt, stream::FuturesUnordered};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::resolve::Resolver;
+use crate::{resolve::Resolver, socket::Socket};
 
 /// How long one address may be silent before the next one is tried as well (RFC 8305 section 8).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -109,16 +106,12 @@ impl DialCause {
 }
 
 /// Dials `node` on behalf of a client or a health check; every failure is a [`DialError`].
-pub(crate) async fn dial(
-    node: Arc<HostPort>,
-    limit: Duration,
-    resolver: Arc<Resolver>,
-) -> Result<TcpStream, DialError> {
+pub(crate) async fn dial(node: Arc<HostPort>, limit: Duration, resolver: Arc<Resolver>) -> Result<Socket, DialError> {
     let result = dial_within(&node, limit, &resolver).await;
     result.map_err(|cause| DialError { node: (*node).clone(), cause })
 }
 
-async fn dial_within(node: &HostPort, limit: Duration, resolver: &Resolver) -> Result<TcpStream, DialCause> {
+async fn dial_within(node: &HostPort, limit: Duration, resolver: &Resolver) -> Result<Socket, DialCause> {
     let deadline = Instant::now() + limit;
     let connected = match node.host.parse() {
         Ok(ip) => timeout_at(deadline, connect(SocketAddr::new(ip, node.port))).await,
@@ -138,7 +131,7 @@ fn with_port(hosts: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
 }
 
 /// Tries the addresses one after the other, each new one as soon as the last one failed or was silent for a while.
-async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, DialCause> {
+async fn race(addresses: Vec<SocketAddr>) -> Result<Socket, DialCause> {
     let mut waiting = interleave(addresses).into_iter();
     let mut running = FuturesUnordered::new();
     let mut failure: Option<DialCause> = None;
@@ -169,17 +162,18 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     (0..longest).flat_map(|i| [first.get(i), second.get(i)]).flatten().copied().collect()
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, DialCause> {
+async fn connect(address: SocketAddr) -> Result<Socket, DialCause> {
     let cause = |error: io::Error| DialCause::of(&error, address);
-    let stream = TcpStream::connect(address).await.map_err(cause)?;
+    let connected = Socket::connect(address).await.map_err(cause)?;
     // A port of this host that nobody listens on may be given to the dial itself, which then reaches itself.
-    if address.ip().is_loopback() && stream.local_addr().map_err(cause)? == address {
+    if address.ip().is_loopback() && connected.stream().local_addr().map_err(cause)? == address {
         return Err(DialCause::Refused);
     }
-    let socket = SockRef::from(&stream);
+    let socket = SockRef::from(&connected);
+    socket.set_out_of_band_inline(true).map_err(cause)?;
     socket.set_tcp_nodelay(true).map_err(cause)?;
     socket.set_tcp_keepalive(&keep_alive()).map_err(cause)?;
-    Ok(stream)
+    Ok(connected)
 }
 
 /// The keep-alive of both sides of a forward.
@@ -194,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    async fn dialled(node: HostPort, limit: Duration) -> Result<TcpStream, DialError> {
+    async fn dialled(node: HostPort, limit: Duration) -> Result<Socket, DialError> {
         dial(Arc::new(node), limit, Arc::new(Resolver::new(tokio::runtime::Handle::current()))).await
     }
 
@@ -256,7 +250,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         // "localhost" is both loopback addresses, and nothing listens at ::1.
         let stream = dialled(HostPort::new("localhost", port), Duration::from_secs(5)).await.unwrap();
-        assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+        assert_eq!(stream.stream().peer_addr().unwrap(), listener.local_addr().unwrap());
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod relay;
 mod report;
 mod resolve;
 mod selector;
+mod socket;
 mod stats;
 #[cfg(test)]
 mod testing;

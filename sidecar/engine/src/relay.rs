@@ -1,5 +1,5 @@
 //! Copies bytes between an accepted client and its dialled upstream, both ways in one future, until both have ended.
-//! The recipes call `relay` with two plain TCP streams; each way's work is in `direction`.
+//! The recipes call `relay` with two plain TCP sockets; each way's work is in `direction`.
 //! No buffer belongs to a connection: only bytes a full sink left over are kept, for as long as they exist.
 //! Anything but a clean end of both ways resets both sides, so that nobody takes a truncated stream for a whole one.
 
@@ -16,8 +16,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
+use crate::socket::Socket;
 use direction::{Direction, Failure};
 use idle::IdleClock;
 
@@ -64,8 +64,8 @@ impl CopyError {
 /// The end of one side is carried to the other as a half-close once all before it is out.
 /// Dropping the future unfinished resets both sides.
 pub(crate) fn relay(
-    client: TcpStream,
-    upstream: TcpStream,
+    client: Socket,
+    upstream: Socket,
     counters: &ByteCounters,
     idle_timeout: Option<Duration>,
 ) -> impl Future<Output = Result<(), CopyError>> + Send {
@@ -85,17 +85,16 @@ pub(crate) fn relay(
 /// The two connections; dropped with `reset` still set, both are reset rather than closed.
 #[derive(Debug)]
 struct Sides {
-    client: TcpStream,
-    upstream: TcpStream,
+    client: Socket,
+    upstream: Socket,
     reset: bool,
 }
 
 impl Drop for Sides {
     fn drop(&mut self) {
         if self.reset {
-            // A socket that refuses the option is dead already.
-            let _ = self.client.set_zero_linger();
-            let _ = self.upstream.set_zero_linger();
+            self.client.reset_at_end();
+            self.upstream.reset_at_end();
         }
     }
 }
@@ -200,11 +199,11 @@ async fn finish(sides: &Sides, ways: &mut Ways, counters: &ByteCounters) -> Resu
     outcome.map_err(|error| ways.failed.take().unwrap_or(error))
 }
 
-async fn death(stream: &TcpStream) -> io::Error {
-    if let Err(error) = stream.ready(Interest::ERROR).await {
+async fn death(socket: &Socket) -> io::Error {
+    if let Err(error) = socket.ready(Interest::ERROR).await {
         return error;
     }
-    match stream.take_error() {
+    match socket.stream().take_error() {
         Ok(Some(error)) | Err(error) => error,
         Ok(None) => io::ErrorKind::ConnectionReset.into(),
     }

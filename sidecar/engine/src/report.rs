@@ -63,8 +63,8 @@ pub(crate) fn stats(state: &State) -> Vec<ForwardStats> {
 /// A forward that runs, perhaps because its new version was refused.
 fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) -> ForwardReport {
     let (key, digest) = (key.clone(), running.digest.clone());
-    match &running.listener {
-        Ok(forward) => ForwardReport {
+    match (&running.listener, refused) {
+        (Ok(forward), _) => ForwardReport {
             key,
             digest,
             state: ForwardState::Listening,
@@ -73,7 +73,8 @@ fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) ->
             message: refused.map(|refused| refused.message.clone()).or_else(|| forward.trouble()),
             nodes: forward.nodes(),
         },
-        Err(error) => ForwardReport {
+        (Err(_), Some(refused)) => of_refused(refused),
+        (Err(error), None) => ForwardReport {
             key,
             digest,
             state: ForwardState::Failed,

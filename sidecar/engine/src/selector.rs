@@ -55,6 +55,9 @@ struct Node {
 #[derive(Debug, Default)]
 pub(crate) struct Ticket {
     tried: Vec<NodeId>,
+    /// Its place in the order of clients, once it has chosen by `round`.
+    round: Option<usize>,
+    started_over: bool,
 }
 
 /// Why a node is asked for.
@@ -105,6 +108,16 @@ impl Ticket {
     pub(crate) fn began_with(&self, id: NodeId) -> bool {
         self.tried.first() == Some(&id)
     }
+
+    /// Lets every node be tried once more, for the same client.
+    pub(crate) fn start_over(&mut self) {
+        self.tried.clear();
+        self.started_over = true;
+    }
+
+    pub(crate) fn has_started_over(&self) -> bool {
+        self.started_over
+    }
 }
 
 impl Selector {
@@ -146,7 +159,8 @@ impl Selector {
                 eligible.into_iter().nth(place)?
             }
         };
-        if self.rules.strategy == Strategy::Round && ticket.tried.is_empty() {
+        if self.rules.strategy == Strategy::Round && ticket.round.is_none() {
+            ticket.round = Some(self.round);
             self.round = self.round.wrapping_add(1);
         }
         let only = self.nodes.len() == 1;
@@ -239,7 +253,7 @@ impl Selector {
         match (self.rules.strategy, ticket.tried.last()) {
             (Strategy::Fifo, _) => 0,
             (Strategy::Random, _) => roll(dice, count),
-            (Strategy::Round, None) => self.round % count,
+            (Strategy::Round, None) => ticket.round.unwrap_or(self.round) % count,
             (Strategy::Round, Some(last)) => {
                 let after = self.nodes.iter().position(|node| node.id == *last).unwrap_or_default();
                 eligible.position(|index| index > after).unwrap_or_default()

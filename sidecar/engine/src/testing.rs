@@ -1,7 +1,11 @@
-//! Peers for this crate's tests: targets that answer, refuse or stay silent, all on loopback.
+//! Peers for this crate's tests: targets that answer, refuse or stay silent, all on loopback. And what was logged.
 
 #![allow(clippy::unwrap_used)]
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Mutex, Once},
+};
 
 use fairlead_config::HostPort;
 use socket2::{Domain, Socket, Type};
@@ -50,4 +54,26 @@ pub(crate) async fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(std::time::Instant::now() < deadline, "not within ten seconds: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
+}
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What this process has logged since the first call, by whichever test.
+pub(crate) fn logged() -> String {
+    static KEPT: Once = Once::new();
+    KEPT.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
+    String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
 }

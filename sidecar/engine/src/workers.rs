@@ -1,5 +1,7 @@
 //! The threads that carry connections: one single-threaded runtime each, so that a connection never moves.
-//! `accept` spawns its loops here and reads the load to share out connections; everything shared is atomic.
+//! `accept` spawns its loops here and reads the `load` to share out connections; everything shared is atomic.
+
+mod load;
 
 use std::future::Future;
 use std::io;
@@ -11,6 +13,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(crate) use load::Load;
+
 /// Threads for blocking calls (name resolution) per worker, at most.
 const BLOCKING_THREADS: usize = 8;
 /// Tasks run between two looks at the sockets while there is always something to run.
@@ -21,6 +25,8 @@ const EVENT_INTERVAL: u32 = 31;
 pub(crate) struct Workers {
     workers: Vec<Worker>,
     load: Arc<Load>,
+    /// Where the next listener's watchers begin.
+    first_watcher: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -33,10 +39,13 @@ struct Worker {
 impl Workers {
     /// Starts `count` threads, at least one. Errors are the system's (threads, descriptors).
     pub(crate) fn start(count: usize) -> io::Result<Self> {
-        let count = count.max(1);
-        let workers = (0..count).map(Worker::start).collect::<Result<_, _>>()?;
-        let load = Arc::new(Load::new(count));
-        Ok(Self { workers, load })
+        Self::carrying(Load::of_process(count.max(1)))
+    }
+
+    /// Starts a thread for each of the load's counts.
+    pub(crate) fn carrying(load: Load) -> io::Result<Self> {
+        let workers = (0..load.workers()).map(Worker::start).collect::<Result<_, _>>()?;
+        Ok(Self { workers, load: Arc::new(load), first_watcher: AtomicUsize::new(0) })
     }
 
     /// Returns the number of threads.
@@ -51,6 +60,11 @@ impl Workers {
         F::Output: Send + 'static,
     {
         self.workers[index % self.workers.len()].handle.spawn(future)
+    }
+
+    /// Returns the worker from which on a listener's watchers are counted: another one each time.
+    pub(crate) fn next_watcher(&self) -> usize {
+        self.first_watcher.fetch_add(1, Ordering::Relaxed) % self.workers.len()
     }
 
     /// Returns the live connections of each worker, over all forwards.
@@ -102,44 +116,6 @@ fn run(runtime: Runtime, stopped: oneshot::Receiver<()>) {
     let _ = runtime.block_on(stopped);
     // A blocking call under way (name resolution) must not hold up the end.
     runtime.shutdown_background();
-}
-
-/// The number of live connections of each worker; each count has a cache line of its own.
-#[derive(Debug)]
-pub(crate) struct Load {
-    live: Box<[CacheLine]>,
-}
-
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct CacheLine(AtomicUsize);
-
-impl Load {
-    /// Makes counts for `workers` workers, all zero.
-    pub(crate) fn new(workers: usize) -> Self {
-        Self { live: (0..workers).map(|_| CacheLine::default()).collect() }
-    }
-
-    /// Returns the live connections of worker `index`.
-    pub(crate) fn live(&self, index: usize) -> usize {
-        self.live[index].0.load(Ordering::Relaxed)
-    }
-
-    /// Counts one more connection on worker `index`.
-    pub(crate) fn add(&self, index: usize) {
-        self.live[index].0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts one connection less on worker `index`.
-    pub(crate) fn remove(&self, index: usize) {
-        self.live[index].0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Returns the worker with the fewest live connections, the first of equals.
-    pub(crate) fn least(&self) -> usize {
-        let by_load = |&index: &usize| self.live(index);
-        (0..self.live.len()).min_by_key(by_load).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]
@@ -195,18 +171,5 @@ mod tests {
         drop(workers);
         go.send(()).unwrap();
         ended.recv().unwrap();
-    }
-
-    #[test]
-    fn the_least_loaded_worker_is_the_first_of_equals() {
-        let load = Load::new(3);
-        assert_eq!(load.least(), 0);
-        load.add(0);
-        assert_eq!(load.least(), 1);
-        load.add(1);
-        load.add(2);
-        load.remove(2);
-        assert_eq!(load.least(), 2);
-        assert_eq!([0, 1, 2].map(|index| load.live(index)), [1, 1, 0]);
     }
 }

@@ -3,10 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::workers::Load;
+
+/// A shortage is over when it has not come back for this long though clients were accepted.
+const CALM: Duration = Duration::from_secs(1);
 
 /// Why a listener accepts slowly or not at all at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,7 +21,7 @@ pub(crate) enum Trouble {
     None,
     /// As many connections are live as are allowed; clients wait in the backlog.
     AtLimit,
-    /// The process or the system has no file descriptor left.
+    /// The process or the system has no file descriptor left for another connection.
     OutOfDescriptors,
     /// The system has no memory left for sockets.
     OutOfMemory,
@@ -24,6 +29,13 @@ pub(crate) enum Trouble {
     NoUpstream,
     /// The system refuses for another reason.
     AcceptFailed,
+}
+
+/// A trouble, and when it was met last.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Raised {
+    pub(crate) trouble: Trouble,
+    at: Instant,
 }
 
 /// What the loops do.
@@ -46,7 +58,7 @@ pub(crate) struct ServeControl {
     room: Notify,
     phase: watch::Sender<Phase>,
     loops: watch::Sender<usize>,
-    trouble: watch::Sender<Trouble>,
+    trouble: watch::Sender<Raised>,
     /// Whether `trouble` is anything, readable without its lock.
     troubled: AtomicBool,
 }
@@ -61,7 +73,7 @@ impl ServeControl {
             room: Notify::new(),
             phase: watch::Sender::new(Phase::Serving),
             loops: watch::Sender::new(0),
-            trouble: watch::Sender::new(Trouble::None),
+            trouble: watch::Sender::new(Raised { trouble: Trouble::None, at: Instant::now() }),
             troubled: AtomicBool::new(false),
         })
     }
@@ -101,11 +113,11 @@ impl ServeControl {
 
     /// Returns what keeps the listener from accepting at present.
     pub(crate) fn trouble(&self) -> Trouble {
-        *self.trouble.borrow()
+        self.trouble.borrow().trouble
     }
 
     /// Returns a receiver that is told of every change of `trouble`.
-    pub(crate) fn watch_trouble(&self) -> watch::Receiver<Trouble> {
+    pub(crate) fn watch_trouble(&self) -> watch::Receiver<Raised> {
         self.trouble.subscribe()
     }
 
@@ -145,16 +157,18 @@ impl ServeControl {
     }
 
     /// Sets `trouble`; returns whether that is news.
-    pub(super) fn raise(&self, trouble: Trouble) -> bool {
-        self.trouble.send_if_modified(|now| {
+    pub(super) fn raise(&self, trouble: Trouble, now: Instant) -> bool {
+        self.trouble.send_if_modified(|raised| {
             self.troubled.store(true, Ordering::SeqCst);
-            std::mem::replace(now, trouble) != trouble
+            raised.at = now;
+            std::mem::replace(&mut raised.trouble, trouble) != trouble
         })
     }
 
-    /// A client was accepted: the system has what that takes. More clients may be waiting at the limit.
-    pub(super) fn clear_shortage(&self) {
-        self.clear(|trouble| trouble != Trouble::AtLimit);
+    /// A client was accepted: a shortage that has not come back for a while is over. At the limit more clients may
+    /// be waiting.
+    pub(super) fn clear_shortage(&self, now: Instant) {
+        self.clear(|raised| raised.trouble != Trouble::AtLimit && now.saturating_duration_since(raised.at) >= CALM);
     }
 
     /// No client is waiting.
@@ -162,14 +176,14 @@ impl ServeControl {
         self.clear(|_| true);
     }
 
-    fn clear(&self, over: fn(Trouble) -> bool) {
+    fn clear(&self, is_over: impl Fn(&Raised) -> bool) {
         if !self.troubled.load(Ordering::Relaxed) {
             return;
         }
-        self.trouble.send_if_modified(|now| {
-            let news = *now != Trouble::None && over(*now);
+        self.trouble.send_if_modified(|raised| {
+            let news = raised.trouble != Trouble::None && is_over(raised);
             if news {
-                *now = Trouble::None;
+                raised.trouble = Trouble::None;
                 self.troubled.store(false, Ordering::SeqCst);
             }
             news
@@ -243,5 +257,36 @@ impl Drop for Admission {
     fn drop(&mut self) {
         self.load.remove(self.worker);
         self.control.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_is_over_when_it_has_not_come_back_for_a_second_or_nobody_waits() {
+        let control = ServeControl::new(1);
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        assert!(control.raise(Trouble::OutOfDescriptors, start));
+        control.clear_shortage(after(999));
+        assert!(!control.raise(Trouble::OutOfDescriptors, after(999)), "it lasted");
+        control.clear_shortage(after(1998));
+        assert_eq!(control.trouble(), Trouble::OutOfDescriptors);
+        control.clear_shortage(after(1999));
+        assert_eq!(control.trouble(), Trouble::None);
+        control.raise(Trouble::OutOfMemory, after(1999));
+        control.clear_all();
+        assert_eq!(control.trouble(), Trouble::None);
+    }
+
+    #[test]
+    fn clients_that_are_accepted_one_by_one_do_not_lift_the_limit() {
+        let control = ServeControl::new(1);
+        let start = Instant::now();
+        control.raise(Trouble::AtLimit, start);
+        control.clear_shortage(start + CALM * 2);
+        assert_eq!(control.trouble(), Trouble::AtLimit);
     }
 }

@@ -5,21 +5,17 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::dial::keep_alive;
+
 /// The clients that may wait to be accepted; the kernel caps it (net.core.somaxconn).
 const BACKLOG: i32 = 4096;
-/// A silent connection is probed after this time and at this interval.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Unanswered probes that end a connection.
-const KEEP_ALIVE_PROBES: u32 = 3;
 
 /// Opens a non-blocking listener on `addr`; the IPv6 wildcard takes IPv4 clients too.
 pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -36,10 +32,9 @@ fn open(addr: SocketAddr) -> io::Result<TcpListener> {
     if is_wildcard6(addr) {
         socket.set_only_v6(false)?;
     }
+    socket.set_out_of_band_inline(true)?;
     socket.set_tcp_nodelay(true)?;
-    let keep_alive =
-        TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE).with_retries(KEEP_ALIVE_PROBES);
-    socket.set_tcp_keepalive(&keep_alive)?;
+    socket.set_tcp_keepalive(&keep_alive())?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -53,35 +48,29 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// One worker's view of a shared listener.
+/// One worker's view of a shared listener. Every worker that watches it is woken for every client, however the
+/// watch is made: the kernel picks one of several only among threads that wait for the listener itself, and a runtime
+/// waits for all its sockets at once. So few workers watch one listener.
 #[derive(Debug)]
-pub(super) struct Watched {
-    // The runtime cannot register a descriptor exclusively, so an epoll of our own stands between.
-    epoll: AsyncFd<OwnedFd>,
-    listener: Arc<TcpListener>,
-}
+pub(super) struct Watched(AsyncFd<Arc<TcpListener>>);
 
 impl Watched {
     #[expect(deprecated, reason = "its successor is unsafe; an owned descriptor meets its contract")]
     pub(super) fn new(listener: Arc<TcpListener>) -> io::Result<Self> {
-        let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let wanted = epoll::EventFlags::IN | epoll::EventFlags::EXCLUSIVE;
-        epoll::add(&watch, &listener, epoll::EventData::new_u64(0), wanted)?;
-        let epoll = AsyncFd::with_interest(watch, Interest::READABLE)?;
-        Ok(Self { epoll, listener })
+        AsyncFd::with_interest(listener, Interest::READABLE).map(Self)
     }
 
     /// Waits until a client may be there.
     pub(super) async fn client(&self) {
         // It fails only when the runtime ends, and this task with it.
-        let _ = self.epoll.readable().await.map(|mut guard| guard.retain_ready());
+        let _ = self.0.readable().await.map(|mut guard| guard.retain_ready());
     }
 
     /// Takes the next client; `WouldBlock` when there is none.
     pub(super) fn accept(&self) -> io::Result<(OwnedFd, SocketAddr)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        self.epoll.try_io(Interest::READABLE, |_| {
-            let (socket, peer) = acceptfrom_with(&self.listener, flags)?;
+        self.0.try_io(Interest::READABLE, |listener| {
+            let (socket, peer) = acceptfrom_with(listener, flags)?;
             let peer = peer.ok_or(Errno::CONNABORTED)?;
             Ok((socket, peer.try_into()?))
         })
@@ -92,25 +81,31 @@ impl Watched {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::net::TcpStream;
-    use std::net::{Ipv6Addr, UdpSocket};
+    use std::net::{Ipv6Addr, TcpStream, UdpSocket};
+    use std::time::Duration;
+
+    use socket2::SockRef;
+
+    use crate::{dial::dial, resolve::Resolver, testing::host_port};
 
     #[tokio::test]
-    async fn accepted_sockets_inherit_no_delay_and_keep_alive() {
+    async fn both_sides_of_a_forward_send_at_once_and_are_kept_alive_alike() {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
-        let addr = listener.local_addr().unwrap();
+        let node = Arc::new(host_port(listener.local_addr().unwrap()));
         let watched = Watched::new(Arc::new(listener)).unwrap();
-        let client = TcpStream::connect(addr).unwrap();
+        let resolver = Arc::new(Resolver::new(tokio::runtime::Handle::current()));
+        let dialled = dial(node, Duration::from_secs(5), resolver).await.unwrap();
         watched.client().await;
         let (socket, peer) = watched.accept().unwrap();
-        assert_eq!(peer, client.local_addr().unwrap());
-        let socket = Socket::from(socket);
-        assert!(socket.tcp_nodelay().unwrap());
-        assert!(socket.nonblocking().unwrap());
-        assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEP_ALIVE);
-        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEP_ALIVE);
-        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEP_ALIVE_PROBES);
+        assert_eq!(peer, dialled.stream().local_addr().unwrap());
+        let settings = |socket: SockRef<'_>| {
+            assert!(socket.out_of_band_inline().unwrap());
+            assert!(socket.nonblocking().unwrap() && socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            let (time, interval) = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+            (time.as_secs(), interval.as_secs(), socket.tcp_keepalive_retries().unwrap())
+        };
+        assert_eq!(settings(SockRef::from(&socket)), (60, 15, 3));
+        assert_eq!(settings(SockRef::from(&dialled)), (60, 15, 3));
         assert_eq!(watched.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 

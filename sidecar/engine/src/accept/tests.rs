@@ -1,4 +1,4 @@
-//! The accept loops on real sockets: limit, hand-over, stop, abort and running out of descriptors.
+//! The accept loops on real sockets: limit, hand-over, stop, abort, panics and running out of descriptors.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -7,8 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
+
+use crate::testing::await_that;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Tells the test below that it runs in a process of its own.
@@ -24,7 +27,10 @@ struct Greeter {
 
 impl Greeter {
     fn start(workers: usize, max_connections: usize) -> Self {
-        let workers = Workers::start(workers).unwrap();
+        Self::on(Workers::start(workers).unwrap(), max_connections)
+    }
+
+    fn on(workers: Workers, max_connections: usize) -> Self {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let addr = listener.local_addr().unwrap();
         let control = ServeControl::new(max_connections);
@@ -33,7 +39,7 @@ impl Greeter {
             let told = told.clone();
             async move {
                 told.send(accepted.worker).unwrap();
-                accepted.stream.readable().await.unwrap();
+                accepted.socket.ready(Interest::READABLE).await.unwrap();
             }
         };
         serve(&workers, Arc::new(listener), Arc::clone(&control), handler);
@@ -54,7 +60,7 @@ impl Greeter {
 
     async fn await_trouble(&self, wanted: Trouble) {
         let mut trouble = self.control.watch_trouble();
-        let reached = trouble.wait_for(|&now| now == wanted);
+        let reached = trouble.wait_for(|raised| raised.trouble == wanted);
         timeout(DEADLINE, reached).await.unwrap().unwrap();
         assert_eq!(self.control.trouble(), wanted);
     }
@@ -122,6 +128,103 @@ async fn a_loaded_worker_hands_clients_to_one_that_has_much_less_to_do() {
     assert_eq!(greeter.workers.load().live(0), 1000);
     drop(clients);
     greeter.await_live(0).await;
+}
+
+#[tokio::test]
+async fn every_worker_carries_connections_though_few_accept() {
+    let mut greeter = Greeter::start(8, 1000);
+    let mut clients = Vec::new();
+    for _ in 0..24 {
+        clients.push(greeter.connect());
+        greeter.next().await;
+    }
+    let load = greeter.workers.load();
+    let carried: Vec<_> = (0..8).map(|worker| load.live(worker)).collect();
+    assert!(carried.iter().all(|&count| count > 0), "{carried:?}");
+    drop(clients);
+    greeter.await_live(0).await;
+}
+
+#[tokio::test]
+async fn without_descriptors_for_more_clients_wait_until_any_connection_ends() {
+    let mut greeter = Greeter::on(Workers::carrying(Load::new(2, 3)).unwrap(), 1000);
+    // A connection of another forward.
+    greeter.workers.load().add(0);
+    let mut clients: Vec<_> = (0..4).map(|_| greeter.connect()).collect();
+    greeter.next().await;
+    greeter.next().await;
+    greeter.await_trouble(Trouble::OutOfDescriptors).await;
+    greeter.await_live(2).await;
+    assert!(greeter.greeted.try_recv().is_err());
+
+    drop(clients.remove(0));
+    greeter.next().await;
+    greeter.await_trouble(Trouble::OutOfDescriptors).await;
+    greeter.workers.load().remove(0);
+    greeter.next().await;
+    greeter.await_live(3).await;
+    drop(clients);
+    greeter.await_live(0).await;
+    // Nobody waits any more, as the next look shows.
+    let _client = greeter.connect();
+    greeter.next().await;
+    greeter.await_trouble(Trouble::None).await;
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_connection_only_and_is_logged() {
+    crate::testing::logged();
+    let workers = Workers::start(1).unwrap();
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let control = ServeControl::new(10);
+    let handler = |accepted: Accepted| async move {
+        let (socket, mut word) = (accepted.socket, [0]);
+        socket.ready(Interest::READABLE).await.unwrap();
+        assert_eq!(socket.stream().read(&mut word).unwrap(), 1);
+        assert_ne!(word, *b"!", "the client shouted");
+        assert_eq!(socket.stream().write(&word).unwrap(), 1);
+    };
+    serve(&workers, Arc::new(listener), Arc::clone(&control), handler);
+    for (word, answered) in [(b'!', 0), (b'a', 1)] {
+        let mut client = tokio::net::TcpStream::connect(addr).await.unwrap();
+        client.write_u8(word).await.unwrap();
+        let answer = timeout(DEADLINE, client.read(&mut [0])).await.unwrap();
+        assert_eq!(answer.unwrap_or(0), answered);
+    }
+    await_that("it is logged", || crate::testing::logged().contains("the client shouted")).await;
+    let log = crate::testing::logged();
+    let line = log.lines().find(|line| line.contains("the client shouted")).unwrap();
+    assert!(line.contains("ERROR"), "{line}");
+}
+
+/// A worker may meet the end of the listener before it has heard of the stop.
+#[tokio::test]
+async fn a_listener_that_is_stopped_is_no_trouble() {
+    let greeter = Greeter::start(1, 1);
+    let listener = Arc::new(listen(([127, 0, 0, 1], 0).into()).unwrap());
+    let control = ServeControl::new(1);
+    let mut accept_loop = AcceptLoop {
+        index: 0,
+        load: Arc::clone(greeter.workers.load()),
+        listener: Some(Arc::clone(&listener)),
+        watched: None,
+        gate: Gate::Open,
+        pause: Duration::ZERO,
+        senders: Vec::new(),
+        inbox: None,
+        handler: |_| std::future::ready(()),
+        connections: JoinSet::new(),
+        guard: control.enter_loop(),
+    };
+    assert!(!accept_loop.turn());
+    control.stop();
+    socket2::SockRef::from(&*listener).shutdown(std::net::Shutdown::Read).unwrap();
+    timeout(DEADLINE, accept_loop.watched.as_ref().unwrap().client()).await.unwrap();
+    assert!(!accept_loop.turn());
+    assert_eq!(control.trouble(), Trouble::None);
+    assert!(matches!(accept_loop.gate, Gate::Shut));
+    assert_eq!(control.live(), 0);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Decides what a failed accept means, how long to pause after it, and which worker carries a connection.
+//! Decides what a failed accept means, how long to pause after it, which workers accept and which carries a connection.
 //! Pure: the accept loop asks, nothing here touches a socket or a clock.
 
 use std::io;
@@ -12,8 +12,12 @@ use crate::workers::Load;
 /// The pauses while the system is short of something: doubling from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Connections a worker may have more than the least loaded one before it hands over new ones.
+/// Workers that watch one listener: each of them is woken for every client.
+const WATCHERS: usize = 4;
+/// Connections a worker may have more than the least loaded one before it hands over new ones …
 const UNEVEN: usize = 8;
+/// … and where there are workers that get connections in no other way.
+const UNEVEN_AMONG_MANY: usize = 1;
 
 /// What a failed accept means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +62,16 @@ pub(super) fn longer(pause: Duration) -> Duration {
     (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
 }
 
+/// Whether this one of `workers` workers watches a listener that counts them from `first` on.
+pub(super) fn watches(worker: usize, first: usize, workers: usize) -> bool {
+    (worker + workers - first) % workers < WATCHERS
+}
+
 /// Returns the worker that carries a connection accepted by `own`: another only when far less loaded.
 pub(super) fn worker_for(own: usize, load: &Load) -> usize {
     let least = load.least();
-    if load.live(own) > load.live(least) + UNEVEN { least } else { own }
+    let uneven = if load.workers() > WATCHERS { UNEVEN_AMONG_MANY } else { UNEVEN };
+    if load.live(own) > load.live(least) + uneven { least } else { own }
 }
 
 #[cfg(test)]
@@ -97,8 +107,31 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_is_watched_by_at_most_four_workers_and_the_next_one_by_others() {
+        for workers in 1..10 {
+            let mut watched = vec![0; workers];
+            for first in 0..workers {
+                let watchers: Vec<_> = (0..workers).filter(|&worker| watches(worker, first, workers)).collect();
+                assert_eq!(watchers.len(), workers.min(4), "{workers} workers from {first} on");
+                watchers.iter().for_each(|&worker| watched[worker] += 1);
+            }
+            assert!(watched.iter().all(|&listeners| listeners == workers.min(4)), "{watched:?}");
+        }
+    }
+
+    #[test]
+    fn where_not_all_workers_accept_the_others_get_their_share_sooner() {
+        let load = Load::new(5, usize::MAX);
+        (0..4).for_each(|worker| load.add(worker));
+        assert_eq!(worker_for(1, &load), 1);
+        load.add(1);
+        assert_eq!(worker_for(1, &load), 4);
+        assert_eq!(worker_for(2, &load), 2);
+    }
+
+    #[test]
     fn a_connection_is_handed_over_only_when_the_load_is_more_than_8_uneven() {
-        let load = Load::new(2);
+        let load = Load::new(2, usize::MAX);
         (0..8).for_each(|_| load.add(1));
         assert_eq!(worker_for(1, &load), 1);
         load.add(1);

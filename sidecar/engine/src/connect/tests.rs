@@ -33,7 +33,12 @@ impl Bench {
 
     /// The port of the node that served one client.
     async fn client(&self) -> Result<u16, Option<DialError>> {
-        connect(&self.group, &self.dialer, &self.counters).await.map(|connected| connected.node.address.port)
+        self.client_of(&mut Ticket::default()).await
+    }
+
+    async fn client_of(&self, ticket: &mut Ticket) -> Result<u16, Option<DialError>> {
+        let connected = connect(&self.group, &self.dialer, &self.counters, ticket).await;
+        connected.map(|connected| connected.node.address.port)
     }
 
     fn states(&self) -> Vec<NodeState> {
@@ -112,4 +117,17 @@ async fn a_client_that_nobody_answers_gets_the_last_error() {
 #[tokio::test]
 async fn a_group_without_nodes_has_no_error_to_show() {
     assert_eq!(Bench::new(&[], DELAY).client().await, Err(None));
+}
+
+#[tokio::test]
+async fn a_client_that_starts_over_counts_its_hedges_once() {
+    let (_listener, up) = answering();
+    let silent = Silent::new();
+    let bench = Bench::new(&[silent.address(), up.clone()], DELAY);
+    let mut ticket = Ticket::default();
+    for _ in 0..2 {
+        assert_eq!(bench.client_of(&mut ticket).await.unwrap(), up.port);
+        ticket.start_over();
+    }
+    assert_eq!(bench.counters.hedged.load(Relaxed), 1);
 }

@@ -161,6 +161,28 @@ async fn a_refused_forward_stands_in_the_report_beside_those_that_run() {
 }
 
 #[tokio::test]
+async fn a_forward_whose_new_version_is_not_understood_goes_on_and_says_why_it_is_the_old_one() {
+    let (a, listen) = (Target::new(b'A').await, closed());
+    let engine = engine();
+    apply(&engine, vec![forward("f", &listen, &[&a.address])]);
+    let newer = |forward| Forward { scheme: "warp".to_owned(), digest: "f2".to_owned(), ..forward };
+    apply(&engine, vec![newer(forward("f", &listen, &[&a.address]))]);
+    assert_eq!(letters(&listen, 1).await, "A");
+    let report = &engine.report().forwards[0];
+    assert_eq!((report.state, report.digest.as_str()), (ForwardState::Listening, "f"));
+    assert_eq!(report.reason.as_deref(), Some("ProxyTooOld"));
+    assert!(report.message.as_ref().unwrap().contains("warp"), "{report:?}");
+
+    let other = StdListener::bind("127.0.0.1:0").unwrap();
+    let taken = host_port(other.local_addr().unwrap());
+    apply(&engine, vec![forward("f", &taken, &[&a.address])]);
+    apply(&engine, vec![newer(forward("f", &taken, &[&a.address]))]);
+    let report = &engine.report().forwards[0];
+    assert_eq!((report.state, report.reason.as_deref()), (ForwardState::Refused, Some("ProxyTooOld")));
+    assert_eq!(report.digest, "f2", "nothing of the old version is in force");
+}
+
+#[tokio::test]
 async fn a_client_that_nobody_serves_gets_a_reset() {
     let (dead, listen) = (closed(), closed());
     let engine = engine();

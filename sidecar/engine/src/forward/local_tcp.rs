@@ -6,19 +6,15 @@
 
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs},
+    net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, ToSocketAddrs},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use fairlead_config::{ForwardKey, HostPort, NodeReport};
-use rustix::io::Errno;
 use socket2::SockRef;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
@@ -32,10 +28,11 @@ use crate::{
     relay::{ByteCounters, relay},
     report::{ForwardStats, NodeStats},
     resolve::Resolver,
+    selector::Ticket,
     stats::ClientCounters,
 };
 
-/// How long a client waits between two dials when this host has no descriptor left for its upstream.
+/// How long a client waits between two dials when this host lacks something that its upstream takes.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running local TCP forward.
@@ -117,9 +114,7 @@ impl LocalTcp {
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Read);
         Arc::clone(&self.shared.control)
     }
-}
 
-impl LocalTcp {
     /// The targets and how they fare.
     pub(crate) fn nodes(&self) -> Vec<NodeReport> {
         self.shared.group.report()
@@ -131,7 +126,7 @@ impl LocalTcp {
             Trouble::None => return None,
             Trouble::AtLimit => "maxConnections are open; further clients wait until one ends",
             Trouble::OutOfDescriptors => {
-                "out of file descriptors; accepting is slowed down: raise the limit (ulimit -n) or lower maxConnections"
+                "out of file descriptors; further clients wait until a connection ends: raise the limit (ulimit -n)"
             }
             Trouble::OutOfMemory => "out of memory for sockets; accepting is slowed down",
             Trouble::NoUpstream => {
@@ -171,14 +166,7 @@ impl LocalTcp {
 /// Binds the listening address; an empty host is every address, IPv6 included where the system has it.
 fn listen(address: &HostPort) -> io::Result<TcpListener> {
     if address.host.is_empty() {
-        let v6 = SocketAddr::from(([0u16; 8], address.port));
-        return accept::listen(v6).or_else(|error| match Errno::from_io_error(&error) {
-            // A system without IPv6.
-            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
-                accept::listen(SocketAddr::from(([0u8; 4], address.port)))
-            }
-            _ => Err(error),
-        });
+        return accept::listen((Ipv6Addr::UNSPECIFIED, address.port).into());
     }
     let mut found: Vec<SocketAddr> = (address.host.as_str(), address.port).to_socket_addrs()?.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
@@ -191,12 +179,13 @@ async fn handle(shared: Arc<Shared>, accepted: Accepted) {
     let idle_timeout = shared.plan.load().idle_timeout;
     // Boxed: an established connection then keeps only what copying needs.
     let Ok(connected) = Box::pin(upstream(&shared, &accepted.peer)).await else {
-        refuse(accepted.stream);
+        // A plain close would read as an empty answer.
+        accepted.socket.reset_at_end();
         return;
     };
     connected.node.counters.connections.fetch_add(1, Relaxed);
     let bytes = &shared.bytes[accepted.worker];
-    if let Err(error) = relay(accepted.stream, connected.stream, bytes, idle_timeout).await {
+    if let Err(error) = relay(accepted.socket, connected.socket, bytes, idle_timeout).await {
         shared.clients.copy_errors.fetch_add(1, Relaxed);
         tracing::debug!(forward = %shared.key, peer = %accepted.peer, %error, "connection ended");
     }
@@ -208,13 +197,15 @@ async fn upstream(shared: &Shared, peer: &SocketAddr) -> Result<Connected, ()> {
         timeout: shared.plan.load().dial_timeout,
         judges: shared.judges.clone(),
     };
-    let mut connected = connect(&shared.group, &dialer, &shared.clients).await;
+    let mut ticket = Ticket::default();
+    let mut connected = connect(&shared.group, &dialer, &shared.clients, &mut ticket).await;
     if connected.as_ref().is_err_and(is_our_shortage) {
         let _before_new_clients = shared.control.wait_for_upstream();
         let give_up = Instant::now() + dialer.timeout;
         while connected.as_ref().is_err_and(is_our_shortage) && Instant::now() < give_up {
             sleep(SHORTAGE_PAUSE).await;
-            connected = connect(&shared.group, &dialer, &shared.clients).await;
+            ticket.start_over();
+            connected = connect(&shared.group, &dialer, &shared.clients, &mut ticket).await;
         }
     }
     connected.map_err(|error| {
@@ -226,10 +217,21 @@ async fn upstream(shared: &Shared, peer: &SocketAddr) -> Result<Connected, ()> {
 
 /// Whether a client that waits may be served, as soon as other connections end.
 fn is_our_shortage(error: &Option<DialError>) -> bool {
-    error.as_ref().is_some_and(|error| error.cause.is_shortage())
+    error.as_ref().is_some_and(|error| !error.cause.is_the_nodes())
 }
 
-/// Ends a client that nobody could serve by a reset: a plain close would read as an empty answer.
-fn refuse(client: TcpStream) {
-    let _ = SockRef::from(&client).set_linger(Some(Duration::ZERO));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dial::DialCause;
+
+    #[test]
+    fn a_client_waits_for_what_this_host_lacks_and_for_no_node() {
+        let waits = |cause| is_our_shortage(&Some(DialError { node: HostPort::new("a", 1), cause }));
+        assert!(waits(DialCause::NoSourcePort));
+        assert!(waits(DialCause::Shortage("too many open files in system".to_owned())));
+        assert!(!waits(DialCause::Refused));
+        assert!(!waits(DialCause::Timeout(Duration::from_secs(5))));
+        assert!(!is_our_shortage(&None));
+    }
 }

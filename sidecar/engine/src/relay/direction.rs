@@ -13,10 +13,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use super::pace::Pace;
-use crate::pipe::{Pipe, with_pipe};
+use crate::{
+    pipe::{Pipe, with_pipe},
+    socket::Socket,
+};
 
 /// The scratch buffer of a thread, in bytes.
 const SCRATCH: usize = 64 << 10;
@@ -74,8 +76,8 @@ impl Direction {
     /// Passes on what can be passed on now; ready once the sink has been told of the source's end, or on a failure.
     pub(super) fn poll(
         &mut self,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Socket,
+        sink: &Socket,
         passed: &AtomicU64,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
@@ -102,8 +104,8 @@ impl Direction {
 
     fn poll_open(
         &mut self,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Socket,
+        sink: &Socket,
         passed: &AtomicU64,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
@@ -132,7 +134,7 @@ impl Direction {
         }
     }
 
-    fn poll_rest(&mut self, sink: &TcpStream, passed: &AtomicU64, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_rest(&mut self, sink: &Socket, passed: &AtomicU64, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         while let Some(rest) = &mut self.rest {
             ready!(sink.poll_write_ready(cx)).map_err(Failure::Internal)?;
             rest.sent += send_some(sink, &rest.bytes[rest.sent..], passed)?;
@@ -144,15 +146,16 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    fn pass_end(&self, sink: &TcpStream) -> Result<(), Failure> {
+    fn pass_end(&self, sink: &Socket) -> Result<(), Failure> {
         if self.end_withheld {
             return Ok(());
         }
         shutdown(sink, Shutdown::Write).map_err(|error| Failure::Sink(error.into()))
     }
 
-    fn step(&mut self, source: &TcpStream, sink: &TcpStream, passed: &AtomicU64) -> Result<Step, Failure> {
-        if self.pace.is_bulk() {
+    fn step(&mut self, source: &Socket, sink: &Socket, passed: &AtomicU64) -> Result<Step, Failure> {
+        // No splice passes an urgent byte.
+        if self.pace.is_bulk() && !source.had_urgent() {
             let spliced = with_pipe(|pipe| self.splice(pipe, source, sink, passed));
             if let Some(step) = spliced.transpose()?.flatten() {
                 return Ok(step);
@@ -161,19 +164,14 @@ impl Direction {
         BUFFER.with_borrow_mut(|buffer| self.copy(buffer, source, sink, passed))
     }
 
-    fn copy(
-        &mut self,
-        buffer: &mut [u8],
-        source: &TcpStream,
-        sink: &TcpStream,
-        passed: &AtomicU64,
-    ) -> Result<Step, Failure> {
+    fn copy(&mut self, buffer: &mut [u8], source: &Socket, sink: &Socket, passed: &AtomicU64) -> Result<Step, Failure> {
         let mut count = None;
         let received = source.try_io(Interest::READABLE, || {
             let (_, received) = retry_on_intr(|| recv(source, &mut *buffer, RecvFlags::empty()))?;
             count = Some(received);
-            // A short read has emptied the socket: being told so saves asking again.
-            if received == 0 || received == buffer.len() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            // A short read has emptied the socket, but for urgent data: being told so saves asking again.
+            let there_is_more = received == 0 || received == buffer.len() || source.had_urgent();
+            if there_is_more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
         });
         let Some(count) = count else {
             return would_block(received, Step::SourceEmpty, Failure::Source);
@@ -188,12 +186,12 @@ impl Direction {
         Ok(Step::Moved)
     }
 
-    /// One splice through `pipe`; `None` when these sockets cannot be spliced.
+    /// One splice through `pipe`; `None` when a plain read is needed.
     fn splice(
         &mut self,
         pipe: &mut Pipe,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &Socket,
+        sink: &Socket,
         passed: &AtomicU64,
     ) -> Result<Option<Step>, Failure> {
         if let Err(error) = sink.try_io(Interest::WRITABLE, || writable_now(sink)) {
@@ -202,7 +200,8 @@ impl Direction {
         let limit = self.pace.splice_limit();
         // A short splice does not mean that the socket is empty: the slots of the pipe may be full.
         let count = match source.try_io(Interest::READABLE, || pipe.fill(source, limit)) {
-            Ok(0) => return Ok(Some(Step::SourceEnded)),
+            // Or an urgent byte that nobody has told of yet: a plain read knows.
+            Ok(0) => return Ok(None),
             Ok(count) => count,
             Err(error) if cannot_splice(&error) => {
                 self.pace.never_splice();
@@ -222,7 +221,7 @@ impl Direction {
         Ok(Some(Step::Moved))
     }
 
-    fn pour(&mut self, pipe: &mut Pipe, sink: &TcpStream, passed: &AtomicU64) -> Result<usize, Failure> {
+    fn pour(&mut self, pipe: &mut Pipe, sink: &Socket, passed: &AtomicU64) -> Result<usize, Failure> {
         let held = pipe.held();
         let poured = sink.try_io(Interest::WRITABLE, || pipe.pour(sink));
         let count = held - pipe.held();
@@ -245,7 +244,7 @@ impl Direction {
 }
 
 /// Sends what `sink` takes of `bytes` and counts it; 0 when it is full.
-fn send_some(sink: &TcpStream, bytes: &[u8], passed: &AtomicU64) -> Result<usize, Failure> {
+fn send_some(sink: &Socket, bytes: &[u8], passed: &AtomicU64) -> Result<usize, Failure> {
     let mut count = 0;
     let sent = sink.try_io(Interest::WRITABLE, || {
         count = retry_on_intr(|| send(sink, bytes, SendFlags::NOSIGNAL))?;
@@ -257,7 +256,7 @@ fn send_some(sink: &TcpStream, bytes: &[u8], passed: &AtomicU64) -> Result<usize
 }
 
 /// Asks the kernel, not the remembered readiness, whether `sink` takes bytes at present.
-fn writable_now(sink: &TcpStream) -> io::Result<()> {
+fn writable_now(sink: &Socket) -> io::Result<()> {
     let mut asked = [PollFd::new(sink, PollFlags::OUT)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     // A failed socket also counts: writing to it says how it failed.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -47,11 +49,13 @@ impl Relayed {
 }
 
 /// Two ends of a connection: far, near.
-async fn pair() -> (TcpStream, TcpStream) {
+async fn pair() -> (TcpStream, Socket) {
     let listener = listener().await;
     let far = TcpStream::connect(listener.local_addr().unwrap());
     let (far, near) = tokio::join!(far, listener.accept());
-    (far.unwrap(), near.unwrap().0)
+    let near = near.unwrap().0.into_std().unwrap();
+    SockRef::from(&near).set_out_of_band_inline(true).unwrap();
+    (far.unwrap(), Socket::new(near).unwrap())
 }
 
 async fn listener() -> TcpListener {
@@ -73,6 +77,14 @@ async fn send_blocks(mut stream: impl AsyncWriteExt + Unpin, block: &[u8], block
         stream.write_all(block).await.unwrap();
     }
     stream.shutdown().await.unwrap();
+}
+
+/// Sends these bytes, an urgent one and the bytes once more, all at once, and ends its side.
+fn send_urgent(far: &TcpStream, bytes: &[u8]) {
+    for (part, flags) in [(bytes, SendFlags::empty()), (b"!", SendFlags::OOB), (bytes, SendFlags::empty())] {
+        assert_eq!(rustix::net::send(far, part, flags).unwrap(), part.len());
+    }
+    rustix::net::shutdown(far, rustix::net::Shutdown::Write).unwrap();
 }
 
 async fn expect_blocks(mut stream: impl AsyncReadExt + Unpin, block: &[u8], blocks: usize) {
@@ -147,8 +159,8 @@ fn a_relay_that_is_stopped_and_continued_all_the_time_passes_every_byte() {
 
 /// Connects twice, first as the client's side, and relays between the two.
 async fn relay_for(addr: &str) {
-    let client = TcpStream::connect(addr).await.unwrap();
-    let upstream = TcpStream::connect(addr).await.unwrap();
+    let client = Socket::connect(addr.parse().unwrap()).await.unwrap();
+    let upstream = Socket::connect(addr.parse().unwrap()).await.unwrap();
     relay(client, upstream, &ByteCounters::default(), None).await.unwrap();
 }
 
@@ -278,6 +290,26 @@ async fn a_side_that_dies_after_its_end_is_noticed_while_the_other_is_silent() {
     assert!(upstream.write_all(b"x").await.is_err());
 }
 
+/// In messages and in bulk, with all of it there before the relay reads any.
+#[tokio::test]
+async fn an_urgent_byte_stays_in_its_place_and_holds_nothing_up() {
+    for size in [3, 40_000, 200_000] {
+        let bytes = &block(5)[..size];
+        let (client, near_client) = pair().await;
+        let (mut upstream, near_upstream) = pair().await;
+        send_urgent(&client, bytes);
+        let counters = ByteCounters::default();
+        let relayed = relay(near_client, near_upstream, &counters, None);
+        let mut heard = Vec::new();
+        let read = timeout(DEADLINE, upstream.read_to_end(&mut heard));
+        tokio::select! {
+            ended = relayed => panic!("{ended:?}"),
+            read = read => read.unwrap().unwrap(),
+        };
+        assert!(heard == [bytes, b"!", bytes].concat(), "{} bytes, {size} before and behind", heard.len());
+    }
+}
+
 #[tokio::test]
 async fn a_relay_cut_short_resets_both_sides() {
     let mut relayed = Relayed::start(None).await;
@@ -297,6 +329,12 @@ async fn a_silent_connection_ends_after_its_idle_timeout() {
     assert!(start.elapsed() >= limit);
     assert_eq!(error.reason(), "IdleTimeout");
     assert_eq!(error.to_string(), "no byte either way for 80ms");
+}
+
+#[test]
+fn the_counters_of_two_workers_share_no_cache_line() {
+    // Processors fetch lines of 64 bytes by pairs.
+    assert_eq!((align_of::<ByteCounters>(), size_of::<ByteCounters>()), (128, 128));
 }
 
 #[test]

@@ -99,6 +99,20 @@ fn a_failed_client_goes_on_to_the_next_and_the_round_moves_once() {
 }
 
 #[test]
+fn a_client_that_starts_over_keeps_its_turn_of_the_round() {
+    let mut bench = Bench::new(Strategy::Round, "ABC");
+    assert_eq!(bench.client("ABC"), "A");
+    let mut ticket = Ticket::default();
+    let way = |bench: &mut Bench, ticket: &mut Ticket| -> String {
+        (0..2).filter_map(|_| bench.choose(ticket, Why::Nothing)).map(|(name, _)| name).collect()
+    };
+    assert_eq!(way(&mut bench, &mut ticket), "BC");
+    ticket.start_over();
+    assert_eq!(way(&mut bench, &mut ticket), "BC");
+    assert_eq!(bench.client("ABC"), "C", "the round moved once");
+}
+
+#[test]
 fn a_node_is_dead_at_max_fails_and_a_success_resets_the_count() {
     let mut bench = Bench::new(Strategy::Fifo, "AB");
     bench.reconfigure(rules(Strategy::Fifo, 2), "AB");
