@@ -47,7 +47,10 @@ fn an_applied_forward_serves_clients_and_follows_its_spec_and_its_nodes() {
     assert_eq!(says(&ready, "NodesAvailable"), ("Unknown", "NotObserved"));
     let address: SocketAddr = (kubelet.pods()[0].1, port).into();
     assert_eq!(ask(address).ok(), Some('A'));
-    assert_eq!(namespace.find::<Service>("db").unwrap().spec.unwrap().ports.unwrap()[0].port, i32::from(port));
+    namespace.await_object("db", "its port", |service: &Service| {
+        let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+        ports.map(|offered| offered.port).collect::<Vec<_>>() == [i32::from(port)]
+    });
 
     a.kill();
     assert_eq!(ask(address).ok(), Some('B'));
@@ -61,11 +64,11 @@ fn an_applied_forward_serves_clients_and_follows_its_spec_and_its_nodes() {
         object.status.as_ref().is_some_and(|status| status.node_summary.as_deref() == Some("2/2"))
     });
 
-    let deployment: Deployment = namespace.find("db-forward").unwrap();
+    let deployment: Deployment = namespace.find("db-forward").expect("the Deployment");
     namespace.apply::<PortForward>(&forward("db", port, &[&b]));
     await_condition_of(&namespace, "db", "Ready", ("True", "Ready"));
     assert_eq!(ask(address).ok(), Some('B'));
-    let after: Deployment = namespace.find("db-forward").unwrap();
+    let after: Deployment = namespace.find("db-forward").expect("the Deployment");
     assert_eq!(deployment.metadata.generation, after.metadata.generation);
     assert_eq!(forbidden(cluster), Vec::<String>::new());
 
