@@ -137,6 +137,11 @@ impl Fairlead {
         self.child.try_wait().expect("ask after fairlead")
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time it has used.
     pub fn cpu(&self) -> Duration {
         Duration::from_secs_f64(tree::cpu_seconds(self.child.id()).expect("its CPU time"))

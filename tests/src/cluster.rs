@@ -47,6 +47,7 @@ pub use namespace::TempNamespace;
 pub use objects::{Kind, Objects};
 pub use programs::helm;
 pub use proxy_pod::{ProxyPod, proxy_pod};
+pub(crate) use proxy_pod::{free_address, status as pod_status};
 pub use volumes::Mounting;
 
 use audit::AuditLog;
@@ -106,6 +107,13 @@ impl ControlPlane {
     pub fn start_without_crd() -> Option<Self> {
         let control_plane = Self::run(Self::programs_or_skip()?);
         control_plane.start_controllers();
+        Some(control_plane)
+    }
+
+    /// One of the test's own with our CRD, in which no controllers run.
+    pub fn start_without_controllers() -> Option<Self> {
+        let control_plane = Self::run(Self::programs_or_skip()?);
+        control_plane.install_crd();
         Some(control_plane)
     }
 

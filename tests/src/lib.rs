@@ -13,6 +13,8 @@ pub mod objects;
 pub mod operator;
 pub mod operator_side;
 pub mod ports;
+pub mod scale;
+pub mod scene;
 mod silence;
 pub mod skip;
 pub mod targets;

@@ -165,6 +165,10 @@ impl Leading {
                 self.news.remove(name);
             }
         }
+        if let Change::Pod(_, Some(proxy)) = &change {
+            // It may have become ready since it was last tried in vain.
+            self.proxies.hurry(proxy);
+        }
         controller.note(change).into_iter().for_each(|id| self.work.add(id, now));
     }
 

@@ -170,7 +170,7 @@ fn arguments(container: &Container, ip: Ipv4Addr, volumes: &Volumes) -> Vec<Stri
     container.args.iter().flatten().map(argument).collect()
 }
 
-pub(super) fn status(ip: Ipv4Addr, ready: bool) -> Value {
+pub(crate) fn status(ip: Ipv4Addr, ready: bool) -> Value {
     let status = if ready { "True" } else { "False" };
     json!({
         "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
@@ -182,7 +182,7 @@ pub(super) fn status(ip: Ipv4Addr, ready: bool) -> Value {
 }
 
 /// An address of 127.64.0.0/10 that no other caller in this process is given, nor, as a rule, in another one.
-fn free_address() -> Ipv4Addr {
+pub(crate) fn free_address() -> Ipv4Addr {
     const FIRST: u32 = 0x7F40_0000;
     const PROCESSES: u32 = 1 << 12;
     const EACH: u32 = 1 << 10;
