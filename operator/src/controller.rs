@@ -14,6 +14,7 @@ mod observation;
 mod pods;
 mod settlement;
 mod statuses;
+mod vacancies;
 mod writer;
 
 use std::{sync::Arc, time::Duration};

@@ -10,9 +10,13 @@ use serde_json::{Value, json};
 
 use crate::{
     binary::{Fairlead, Launch, operator},
-    cluster::{ControlPlane, Objects},
+    cluster::{ControlPlane, Objects, Request},
     ports,
 };
+
+mod history;
+
+pub use history::{History, Seen, nodes};
 
 /// The namespace and the ServiceAccount of the operator.
 pub const NAMESPACE: &str = "fairlead-system";
@@ -74,6 +78,13 @@ pub fn install(cluster: &ControlPlane) {
 pub fn forbidden(cluster: &ControlPlane) -> Vec<String> {
     let refused = cluster.requests_of(USER).into_iter().filter(|request| request.code == 403);
     refused.map(|request| format!("{} {}", request.verb, request.path)).collect()
+}
+
+/// Every write of any operator so far, the Lease's left out, in the order of their ends.
+pub fn writes(cluster: &ControlPlane) -> Vec<Request> {
+    let mut writes = cluster.requests_of(USER);
+    writes.retain(|request| request.is_write() && request.resource != "leases");
+    writes
 }
 
 /// A condition of a PortForward.

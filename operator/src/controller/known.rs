@@ -1,10 +1,7 @@
 //! What the leader remembers of one proxy between two looks at it: verdicts, the document it wrote, names that were
 //! somebody else's. Pure, but for the caches it reads. Losing it loses nothing: the cluster has it all.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fairlead_api::{PortForward, render::Verdict};
 use fairlead_config::ReadConfig;
@@ -20,45 +17,99 @@ use super::{
 };
 use crate::names::{CONFIG_KEY, ProxyId};
 
-/// After this a name that was somebody else's is tried again.
-const TAKEN_FOR: Duration = Duration::from_secs(30);
-
 /// What the leader remembers of one proxy.
 #[derive(Default)]
 pub(super) struct Known {
     /// What became of each member.
-    pub(super) verdicts: BTreeMap<String, Verdict>,
+    pub(super) judged: Judgement,
     /// The same, as it will be if the names that are being claimed are free.
-    pub(super) hoped: Option<BTreeMap<String, Verdict>>,
+    pub(super) hoped: Option<Judgement>,
+    /// The members as they were looked at last.
+    editions: BTreeMap<String, Edition>,
     /// The document on the API server, as written last.
     pub(super) document: InForce,
     pub(super) answers: HashMap<ChildName, Answer>,
     /// Members whose Service is made.
     pub(super) claimed: BTreeSet<String>,
-    /// Names that are somebody else's, until when they count as such, and what to say.
-    pub(super) taken: BTreeMap<ChildName, (Instant, String)>,
+    /// Names that are somebody else's, and what to say.
+    pub(super) taken: BTreeMap<ChildName, String>,
+    /// Why a member has no Service although its name is free.
+    pub(super) unmade: BTreeMap<String, String>,
     /// Why the last write failed.
     pub(super) failed: Option<String>,
 }
 
+/// What became of each member, as it was then.
+#[derive(Default)]
+pub(super) struct Judgement {
+    verdicts: BTreeMap<String, Verdict>,
+    editions: BTreeMap<String, Edition>,
+}
+
+/// Which object of a name, and which of its specs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Edition {
+    uid: Option<String>,
+    generation: Option<i64>,
+}
+
+impl Edition {
+    fn of(object: &PortForward) -> Self {
+        Self { uid: object.metadata.uid.clone(), generation: object.metadata.generation }
+    }
+
+    fn all(members: &[PortForward]) -> BTreeMap<String, Self> {
+        members.iter().map(|object| (name_of(object), Self::of(object))).collect()
+    }
+}
+
+impl Judgement {
+    pub(super) fn new(members: &[PortForward], verdicts: BTreeMap<String, Verdict>) -> Self {
+        Self { verdicts, editions: Edition::all(members) }
+    }
+
+    /// The verdict on an object as it is now; none on one that has changed since.
+    pub(super) fn on(&self, object: &PortForward) -> Option<&Verdict> {
+        let name = name_of(object);
+        let is_this = self.editions.get(&name) == Some(&Edition::of(object));
+        self.verdicts.get(&name).filter(|_| is_this)
+    }
+}
+
 impl Known {
-    /// Whether a write claims a name for a member that doesn't run yet.
+    /// Begins a look at the members: one whose spec has changed may want other names now.
+    pub(super) fn look_at(&mut self, members: &[PortForward]) {
+        let editions = Edition::all(members);
+        if self.editions != editions {
+            self.taken.clear();
+            self.unmade.retain(|name, _| editions.contains_key(name));
+            self.editions = editions;
+        }
+    }
+
+    /// Whether a write claims a name for a member that doesn't run yet. One that has failed is no claim any more: it
+    /// must not hold up the other members.
     pub(super) fn is_first(&self, write: &Write, in_force: &InForce) -> bool {
         let Write::Create(wanted) = write else { return false };
         let runs = in_force.text.as_deref().and_then(|text| ReadConfig::parse(text).ok());
         let runs = runs.is_some_and(|config| config.forwards.iter().any(|f| f.key.name == wanted.child.name));
-        !runs && !self.claimed.contains(&wanted.child.name)
+        let name = &wanted.child.name;
+        !runs && !self.claimed.contains(name) && !self.unmade.contains_key(name)
     }
 
     pub(super) fn gateway_taken(&self, id: &ProxyId) -> bool {
         self.taken.keys().any(|child| child.kind != ChildKind::Service && child.name == id.object_name())
     }
 
-    pub(super) fn learn(&mut self, outcome: Outcome, now: Instant) -> Result<(), String> {
+    pub(super) fn learn(&mut self, outcome: Outcome) -> Result<(), String> {
         let child = outcome.write.child().clone();
+        let is_service = child.kind == ChildKind::Service;
+        if is_service {
+            self.unmade.remove(&child.name);
+        }
         match outcome.result {
             Ok(answer) => {
-                if child.kind == ChildKind::Service {
+                if is_service {
                     self.claimed.insert(child.name.clone());
                 }
                 if let Some(document) = outcome.document {
@@ -71,12 +122,15 @@ impl Known {
             }
             Err(WriteError::Taken(message)) => {
                 self.claimed.remove(&child.name);
-                self.taken.insert(child, (now + TAKEN_FOR, message));
+                self.taken.insert(child, message);
                 Ok(())
             }
             Err(error) => {
-                let kind = child.kind.resource().kind;
-                Err(format!("{kind} {} can't be written: {error}", child.name))
+                let problem = format!("{} {} can't be written: {error}", child.kind.resource().kind, child.name);
+                if is_service && matches!((&outcome.write, &error), (Write::Create(_), WriteError::Refused(_))) {
+                    self.unmade.insert(child.name, problem.clone());
+                }
+                Err(problem)
             }
         }
     }
@@ -88,7 +142,7 @@ impl Known {
         let of_member = |object: &PortForward| {
             let name = name_of(object);
             let service = ChildName { kind: ChildKind::Service, name: name.clone() };
-            let (_, message) = self.taken.get(&service).or(gateway.map(|(_, taken)| taken))?;
+            let message = self.taken.get(&service).or(gateway.map(|(_, message)| message))?;
             Some((name, message.clone()))
         };
         members.iter().filter_map(of_member).collect()

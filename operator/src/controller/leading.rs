@@ -24,10 +24,11 @@ use super::{
     children::{Present, Proxy},
     index::ObjectName,
     jobs::{Done, Outcome, write_all},
-    known::Known,
+    known::{Judgement, Known},
     pods::PodFacts,
     settlement::{self, InForce},
     statuses,
+    vacancies::{Vacancies, Vacancy},
     writer::WriteError,
 };
 use crate::{
@@ -42,6 +43,7 @@ use crate::{
 
 /// Writes that run at once.
 const JOBS_LIMIT: usize = 16;
+
 /// The leader's state; it begins empty, and what matters is found again in the cluster and the reports.
 pub(super) struct Leading {
     since: Instant,
@@ -55,6 +57,7 @@ pub(super) struct Leading {
     budget: Budget,
     publisher: Arc<Publisher>,
     known: HashMap<ProxyId, Known>,
+    vacancies: Vacancies,
     /// Statuses that were written and that the cache may not show yet.
     written: HashMap<ObjectName, Arc<PortForwardStatus>>,
     /// When a report came that the status may not show yet.
@@ -97,6 +100,7 @@ impl Leading {
             budget: Budget::new(now),
             publisher,
             known: HashMap::new(),
+            vacancies: Vacancies::new(controller.writer.client.clone()),
             written: HashMap::new(),
             news: HashMap::new(),
             jobs: JoinSet::new(),
@@ -128,6 +132,7 @@ impl Leading {
                     None => return,
                 },
                 id = self.reports.next() => self.hear(controller, &id),
+                vacancy = self.vacancies.next() => self.claim(vacancy),
                 Some(done) = self.jobs.join_next() => match done {
                     Ok(done) => self.finish(controller, done),
                     Err(error) => tracing::error!(%error, "a write ended in a panic"),
@@ -181,6 +186,14 @@ impl Leading {
         self.look_at_members(controller, id, now);
     }
 
+    /// A name that was somebody else's is free.
+    fn claim(&mut self, (id, child): Vacancy) {
+        if let Some(known) = self.known.get_mut(&id) {
+            known.taken.remove(&child);
+            self.work.add(id, Instant::now());
+        }
+    }
+
     fn look_at_members(&mut self, controller: &Controller, id: &ProxyId, due: Instant) {
         controller.members.members(id).cloned().for_each(|name| self.statuses.add(name, due));
     }
@@ -228,6 +241,7 @@ impl Leading {
     fn leave(&mut self, controller: &Controller, id: &ProxyId) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
         self.proxies.forget(id);
         self.known.remove(id);
+        self.vacancies.follow(id, std::iter::empty());
         let objects = &controller.caches.port_forwards;
         let lives = |uid: &str| objects.all().iter().any(|object| object.metadata.uid.as_deref() == Some(uid));
         let present = Present { caches: &controller.caches, answers: &HashMap::new() };
@@ -243,7 +257,8 @@ impl Leading {
         now: Instant,
     ) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
         let known = self.known.entry(id.clone()).or_default();
-        known.taken.retain(|_, (until, _)| now < *until);
+        known.look_at(members);
+        self.vacancies.follow(id, known.taken.keys());
         let in_force = known.in_force(&controller.caches, id);
         let taken = known.taken_members(id, members);
         let settlement = settlement::settle(members, id.place(), &taken, &in_force, now_ms())?;
@@ -272,9 +287,9 @@ impl Leading {
             known.document = in_force;
         }
         if writes.iter().any(|(write, _)| matches!(write, Write::Create(_))) {
-            known.hoped = Some(settlement.verdicts);
+            known.hoped = Some(Judgement::new(members, settlement.verdicts));
         } else {
-            known.verdicts = settlement.verdicts;
+            known.judged = Judgement::new(members, settlement.verdicts);
             self.look_at_members(controller, id, now);
         }
         self.assign(controller, id);
@@ -319,14 +334,15 @@ impl Leading {
         if let Some(known) = self.known.get_mut(&id) {
             let is_taken = outcomes.iter().any(|outcome| matches!(outcome.result, Err(WriteError::Taken(_))));
             if let Some(hoped) = known.hoped.take().filter(|_| !is_taken) {
-                known.verdicts = hoped;
+                known.judged = hoped;
             }
             for outcome in outcomes {
-                if let Err(error) = known.learn(outcome, now) {
+                if let Err(error) = known.learn(outcome) {
                     failed = Some(error);
                 }
             }
             known.failed.clone_from(&failed);
+            self.vacancies.follow(&id, known.taken.keys());
         }
         match failed {
             None => {
@@ -338,10 +354,6 @@ impl Leading {
                 tracing::warn!(proxy = %id, error, "not everything could be written");
                 self.work.backoff(id.clone(), now, rand::random());
             }
-        }
-        let retry = self.known.get(&id).and_then(|known| known.taken.values().map(|(until, _)| *until).min());
-        if let Some(until) = retry {
-            self.work.add(id.clone(), until);
         }
         self.assign(controller, &id);
         self.look_at_members(controller, &id, now);

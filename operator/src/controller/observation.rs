@@ -31,6 +31,16 @@ pub(super) struct Observation {
     pub(super) until: Option<Instant>,
 }
 
+impl Observation {
+    /// Whatever the proxies say, an object without its Service serves nobody.
+    pub(super) fn without_service(&mut self, why: &str) {
+        self.reports.clear();
+        self.unreachable = None;
+        self.missing = Some(why.to_owned());
+        self.complete = true;
+    }
+}
+
 /// Puts together what is known. `desired` is none where the pods are the user's.
 pub(super) fn observe(
     pods: &[PodFacts],

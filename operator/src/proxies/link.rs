@@ -145,13 +145,16 @@ impl Life {
     }
 
     fn lost(&self, error: &LinkError) {
+        let now = Instant::now();
+        // It was lost when it fell silent, not when that was noticed.
+        let at = if let LinkError::Silent(silent) = error { now.checked_sub(*silent).unwrap_or(now) } else { now };
         let error = error.line();
         let mut known = lock(&self.known);
         let (since, report) = match &known.link {
             Link::Lost { error: present, .. } if *present == error => return,
             Link::Lost { since, report, .. } => (*since, report.clone()),
-            Link::Connected { report, .. } => (Instant::now(), Some(Arc::clone(report))),
-            Link::Dialling { .. } => (Instant::now(), None),
+            Link::Connected { report, .. } => (at, Some(Arc::clone(report))),
+            Link::Dialling { .. } => (at, None),
         };
         *known = Known { link: Link::Lost { error, since, report }, push_error: None };
         drop(known);

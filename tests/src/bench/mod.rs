@@ -5,7 +5,7 @@
 
 mod forwarder;
 mod goal;
-mod host;
+pub(crate) mod host;
 pub(crate) mod load;
 mod measure;
 mod meter;
@@ -17,8 +17,8 @@ mod rows;
 mod samples;
 mod smoke;
 pub(crate) mod socket;
-mod stats;
-mod table;
+pub(crate) mod stats;
+pub(crate) mod table;
 mod target;
 pub(crate) mod tree;
 

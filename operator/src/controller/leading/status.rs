@@ -70,12 +70,16 @@ impl Leading {
     ) -> Option<(PortForward, PortForwardStatus)> {
         let object = controller.caches.port_forwards.get(name)?;
         let id = controller.members.proxy_of(name)?;
-        let verdict = self.known.get(id)?.verdicts.get(&name.name)?;
+        let known = self.known.get(id)?;
+        let verdict = known.judged.on(&object)?;
         let mut object = PortForward::clone(&object);
         if let Some(written) = self.written.get(name) {
             object.status = Some(PortForwardStatus::clone(written));
         }
-        let observation = self.observe(controller, id, now);
+        let mut observation = self.observe(controller, id, now);
+        if let Some(why) = known.unmade.get(&name.name) {
+            observation.without_service(why);
+        }
         let trusted_until = self.since + observation::BELIEVED_FOR;
         if statuses::waits(&object, verdict, &observation) && now < trusted_until {
             self.statuses.add(name.clone(), trusted_until);

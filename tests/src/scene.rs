@@ -1,0 +1,150 @@
+//! A namespace of a test's own under the one operator that the tests of a process share, with a kubelet's stand-in: from
+//! PortForwards as users apply them to clients that are served, and what the operator wrote meanwhile.
+
+use std::{
+    net::SocketAddr,
+    ops::Deref,
+    sync::{OnceLock, mpsc},
+    time::{Duration, Instant},
+};
+
+use fairlead_api::PortForward;
+use serde_json::{Value, json};
+
+use crate::{
+    clients::ask,
+    cluster::{CLUSTER_SOON, ControlPlane, Kubelet, Mounting, Request, TempNamespace},
+    deadline::{await_condition, await_some},
+    operator::{Operator, USER, await_condition_of},
+    targets::Target,
+};
+
+/// The kubelet never gets round to it: only what is pushed arrives.
+pub const NEVER: Mounting = Mounting::After(Duration::from_secs(3600));
+/// The kubelet is quick.
+pub const AT_ONCE: Mounting = Mounting::After(Duration::ZERO);
+/// How long the operator has to be silent to count as idle.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// The namespace; it reads and writes as an administrator does.
+pub struct Scene<'a> {
+    kubelet: Kubelet,
+    namespace: TempNamespace<'a>,
+}
+
+/// The control plane that the tests of this process share, with an operator that runs until the process ends; none,
+/// after saying so, where it can't run.
+pub fn operated() -> Option<&'static ControlPlane> {
+    static OPERATED: OnceLock<()> = OnceLock::new();
+    let cluster = ControlPlane::shared()?;
+    OPERATED.get_or_init(|| {
+        let (started, starts) = mpsc::channel();
+        // Processes end with the thread that started them: this one never ends.
+        std::thread::spawn(move || {
+            let _operator = Operator::start(cluster);
+            let _ = started.send(());
+            loop {
+                std::thread::park();
+            }
+        });
+        starts.recv().expect("an operator");
+    });
+    Some(cluster)
+}
+
+impl Scene<'static> {
+    /// A namespace of the shared control plane.
+    pub fn open(mounting: Mounting) -> Option<Self> {
+        Some(Self::of(operated()?.namespace(), mounting))
+    }
+}
+
+impl<'a> Scene<'a> {
+    /// A namespace that is there.
+    pub fn of(namespace: TempNamespace<'a>, mounting: Mounting) -> Self {
+        Self { kubelet: Kubelet::start(&namespace, mounting), namespace }
+    }
+
+    /// What runs the pods.
+    pub fn kubelet(&self) -> &Kubelet {
+        &self.kubelet
+    }
+
+    /// Applies PortForwards and waits until each is ready.
+    pub fn apply_ready(&self, forwards: &[&Value]) -> Vec<PortForward> {
+        forwards.iter().for_each(|forward| drop(self.apply::<PortForward>(forward)));
+        forwards.iter().map(|forward| self.await_ready(name_of(forward))).collect()
+    }
+
+    /// Waits until the present generation of a PortForward is ready.
+    pub fn await_ready(&self, name: &str) -> PortForward {
+        await_condition_of(self, name, "Ready", ("True", "Ready"))
+    }
+
+    /// Waits until the spec of a PortForward is refused for this reason.
+    pub fn await_refused(&self, name: &str, reason: &str) -> PortForward {
+        await_condition_of(self, name, "Accepted", ("False", reason))
+    }
+
+    /// Waits until there is one pod of this Deployment, and answers its name and where it listens.
+    pub fn await_pod(&self, deployment: &str, port: u16) -> (String, SocketAddr) {
+        let of_deployment = |name: &str| name.rsplitn(3, '-').nth(2) == Some(deployment);
+        await_some(&format!("one pod of {deployment}"), CLUSTER_SOON, || {
+            let mut pods = self.kubelet.pods();
+            pods.retain(|(name, _)| of_deployment(name));
+            pods.pop().filter(|_| pods.is_empty()).map(|(name, ip)| (name, (ip, port).into()))
+        })
+    }
+
+    /// Waits until clients are answered with this letter.
+    pub fn await_letter(&self, address: SocketAddr, letter: char) {
+        await_condition(&format!("{letter} at {address}"), CLUSTER_SOON, || ask(address).ok() == Some(letter));
+    }
+
+    /// Every write of the operator in this namespace so far.
+    pub fn writes(&self) -> Vec<Request> {
+        let mut writes = self.cluster().requests_of(USER);
+        writes.retain(|request| request.is_write() && request.namespace.as_deref() == Some(self.name()));
+        writes
+    }
+
+    /// Waits until the operator has written nothing here for a while, and answers how much it has written in all.
+    pub fn await_idle(&self) -> usize {
+        let (mut count, mut since) = (self.writes().len(), Instant::now());
+        await_condition("the operator to have nothing more to write", CLUSTER_SOON, || {
+            let now = self.writes().len();
+            if now != count {
+                (count, since) = (now, Instant::now());
+            }
+            since.elapsed() > SILENCE
+        });
+        count
+    }
+}
+
+impl<'a> Deref for Scene<'a> {
+    type Target = TempNamespace<'a>;
+
+    fn deref(&self) -> &TempNamespace<'a> {
+        &self.namespace
+    }
+}
+
+/// A PortForward from this port of `localhost`, which each pod has for itself; `more` are further fields of its spec.
+pub fn forward(name: &str, port: u16, targets: &[&Target], more: Value) -> Value {
+    let target = |target: &&Target| json!({"host": target.address().ip().to_string(), "port": target.address().port()});
+    let targets: Vec<Value> = targets.iter().map(target).collect();
+    let mut spec = json!({
+        "scheme": "tcp", "listen": {"address": "localhost", "port": port}, "targets": targets,
+        "strategy": "fifo", "failTimeout": "1s", "dialTimeout": "1s",
+    });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        spec[field] = value.clone();
+    }
+    let meta = json!({"name": name});
+    json!({"apiVersion": "fairlead.dev/v1alpha1", "kind": "PortForward", "metadata": meta, "spec": spec})
+}
+
+fn name_of(forward: &Value) -> &str {
+    forward["metadata"]["name"].as_str().expect("the PortForward's name")
+}

@@ -1,0 +1,6 @@
+//! The objects of PortForwards on a real API server, run by the real operator and real proxies: whose names they are,
+//! who shares them, and what becomes of them when things change, move, break or go.
+
+mod names;
+mod shared;
+mod what;

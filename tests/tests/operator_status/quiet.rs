@@ -1,0 +1,87 @@
+//! Nothing to do: then nothing is written, however often the operator looks.
+
+use std::time::{Duration, Instant};
+
+use fairlead_api::PortForward;
+use fairlead_tests::{
+    clients::ask,
+    cluster::{CLUSTER_SOON, ControlPlane, Request},
+    deadline::{await_condition, until},
+    operator::{Operator, USER, await_condition_of, forbidden, writes},
+    ports,
+    scene::{NEVER, Scene, forward},
+    targets::Target,
+};
+use serde_json::{Value, json};
+
+use super::state_of;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Looks that find nothing to do.
+const TOUCHES: usize = 200;
+/// How long the operator has to do something that it should not do.
+const A_WHILE: Duration = Duration::from_secs(5);
+
+fn lines(writes: &[Request]) -> String {
+    writes.iter().map(|write| format!("{} {} {}\n", write.received, write.verb, write.path)).collect()
+}
+
+/// One of each kind.
+fn forwards(target: &Target) -> Vec<Value> {
+    let free = |name, more| forward(name, ports::free(), &[target], more);
+    let mut url = free("url", json!({}));
+    url["spec"] = json!({"url": format!("tcp://localhost:{}/{}", ports::free(), target.address())});
+    vec![
+        free("own", json!({"gateway": {"replicas": 2}})),
+        free("left", json!({"gateway": {"name": "edge"}})),
+        free("right", json!({"gateway": {"name": "edge"}})),
+        free("beside", json!({"sidecar": {"name": "shop"}})),
+        free("asleep", json!({"suspend": true})),
+        url,
+    ]
+}
+
+#[test]
+fn an_idle_cluster_causes_no_writes_nor_do_looks_that_find_nothing_new() {
+    let Some(cluster) = ControlPlane::start() else { return };
+    let mut operator = Operator::start(&cluster);
+    let scene = Scene::of(cluster.namespace(), NEVER);
+    let target = Target::letter('A');
+    let forwards = forwards(&target);
+    scene.apply_ready(&[&forwards[0], &forwards[1], &forwards[2], &forwards[5]]);
+    forwards.iter().for_each(|forward| drop(scene.apply::<PortForward>(forward)));
+    await_condition_of(&scene, "beside", "Ready", ("True", "NoPods"));
+    await_condition_of(&scene, "asleep", "Ready", ("True", "Suspended"));
+    let port = forwards[1]["spec"]["listen"]["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
+    let (_, address) = scene.await_pod("edge-gateway", port);
+    assert_eq!(ask(address).ok(), Some('A'));
+    await_condition("the target alive", CLUSTER_SOON, || {
+        scene.find("left").is_some_and(|object| state_of(&object, &target.address().to_string()) == "Alive")
+    });
+    scene.await_idle();
+    let mark = writes(&cluster).len();
+    let assert_none = |of: &str| {
+        let all = writes(&cluster);
+        assert_eq!(all.len(), mark, "{of} caused writes:\n{}", lines(&all[mark..]));
+    };
+    until(Instant::now() + MINUTE, || {});
+    assert_none("an idle minute");
+
+    for touch in 0..TOUCHES {
+        let name = forwards[touch % forwards.len()]["metadata"]["name"].as_str().expect("a name");
+        scene.merge::<PortForward>(name, &json!({"metadata": {"annotations": {"touched": touch.to_string()}}}));
+    }
+    until(Instant::now() + A_WHILE, || {});
+    assert_none("an annotation of nobody's business");
+    // An API server that starts refuses everybody for a moment.
+    assert_eq!(forbidden(&cluster), Vec::<String>::new());
+
+    let renewals = || cluster.requests_of(USER).iter().filter(|r| r.resource == "leases" && r.is_write()).count();
+    cluster.restart_api_server();
+    let before = renewals();
+    await_condition("the lease to be renewed again", CLUSTER_SOON, || renewals() > before + 1);
+    // Every watch begins anew, after a pause of its own.
+    until(Instant::now() + 4 * A_WHILE, || {});
+    assert_none("an API server that came back");
+    assert!(operator.process().is_running());
+}
