@@ -98,7 +98,8 @@ impl Seen {
         let conditions: Vec<_> = conditions
             .map(|c| format!("{}={} {} g{}", c.type_, c.status, c.reason, c.observed_generation.unwrap_or_default()))
             .collect();
-        let nodes: Vec<_> = nodes(&self.object).iter().map(|node| format!("{} {:?}", node.address, node.state)).collect();
+        let nodes: Vec<_> =
+            nodes(&self.object).iter().map(|node| format!("{} {:?}", node.address, node.state)).collect();
         let generation = self.object.metadata.generation.unwrap_or_default();
         let proxies = self.object.status.as_ref().and_then(|status| status.proxies.as_ref());
         format!("generation {generation}: {}; {}; {proxies:?}", conditions.join(", "), nodes.join(", "))

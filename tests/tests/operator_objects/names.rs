@@ -37,7 +37,8 @@ fn config_map(name: &str) -> Value {
 
 fn deployment(name: &str) -> Value {
     let labels = json!({"app": "shop"});
-    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "shop", "image": "shop:1"}]}});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "shop", "image": "shop:1"}]}});
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}})
 }

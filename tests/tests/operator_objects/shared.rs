@@ -137,7 +137,8 @@ fn every_member_owns_the_gateway_and_all_of_it_is_labelled() {
     assert_eq!(owners(&config_map), ["a", "b", "c"]);
     assert_eq!(owners(&service), ["b"]);
     let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()).expect("a template");
-    let labels = [deployment.labels(), config_map.labels(), service.labels(), template.labels.as_ref().expect("labels")];
+    let labels =
+        [deployment.labels(), config_map.labels(), service.labels(), template.labels.as_ref().expect("labels")];
     for (labels, instance) in labels.into_iter().zip(["edge-gateway", "edge-gateway", "b", "edge-gateway"]) {
         for (key, value) in [
             ("app.kubernetes.io/name", "fairlead"),

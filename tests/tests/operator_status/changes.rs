@@ -87,9 +87,9 @@ fn programmed_waits_for_every_ready_proxy_to_run_the_generation() {
 }
 
 fn assert_not_programmed(seen: &[Seen], generation: Option<i64>) {
-    let early = seen.iter().find(|seen| {
-        seen.object.metadata.generation == generation && says_now(&seen.object, "Programmed", "True")
-    });
+    let early = seen
+        .iter()
+        .find(|seen| seen.object.metadata.generation == generation && says_now(&seen.object, "Programmed", "True"));
     assert!(early.is_none(), "one of two proxies stands still: {}", early.map(Seen::line).unwrap_or_default());
 }
 

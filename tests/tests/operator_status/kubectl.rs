@@ -54,9 +54,9 @@ fn kubectl_shows_objects_with_fields_and_with_a_url_alike_and_waits_for_them() {
         let (_, address) = scene.await_pod(&format!("{name}-forward"), port);
         await_condition("clients at both targets, or at the first one", CLUSTER_SOON, || {
             let _ = ask(address);
-            let states = scene.find::<PortForward>(name).map(|object| {
-                [&a, &b].map(|target| state_of(&object, &target.address().to_string())).join(" ")
-            });
+            let states = scene
+                .find::<PortForward>(name)
+                .map(|object| [&a, &b].map(|target| state_of(&object, &target.address().to_string())).join(" "));
             states.as_deref() == Some(if name == "url" { "Alive Alive" } else { "Alive Unknown" })
         });
         let row = row(&kubectl(&scene, &["get", "pfw"]), name);

@@ -111,10 +111,12 @@ fn a_target_that_nobody_dialled_is_unknown_and_a_health_check_soon_knows() {
     let history = History::of(&*scene, "asked");
     scene.apply_ready(&forwards.iter().collect::<Vec<_>>());
     let programmed = history.await_seen(0, "programmed", |object| says(object, "Programmed").0 == "True");
-    let known = history.await_seen(0, "the checked target alive", |object| {
-        state_of(object, &a.address().to_string()) == "Alive"
-    });
-    eprintln!("a target checked every 2 s was known {:?} after Programmed", known.at.saturating_duration_since(programmed.at));
+    let known = history
+        .await_seen(0, "the checked target alive", |object| state_of(object, &a.address().to_string()) == "Alive");
+    eprintln!(
+        "a target checked every 2 s was known {:?} after Programmed",
+        known.at.saturating_duration_since(programmed.at)
+    );
     await_condition_of(&scene, "asked", "NodesAvailable", ("True", "AllAlive"));
     let unasked = await_condition_of(&scene, "unasked", "NodesAvailable", ("Unknown", "NotObserved"));
     assert_eq!(state_of(&unasked, &b.address().to_string()), "Unknown");

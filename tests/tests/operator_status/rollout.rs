@@ -26,7 +26,12 @@ const SETTLED: Duration = Duration::from_secs(3);
 fn assert_steady(history: &History, mark: usize) {
     for seen in history.since(mark) {
         let steady = |type_| seen.says(type_) == "True";
-        assert!(steady("Programmed") && steady("Ready"), "it flipped: {}\n{}", seen.line(), lines(&history.since(mark)));
+        assert!(
+            steady("Programmed") && steady("Ready"),
+            "it flipped: {}\n{}",
+            seen.line(),
+            lines(&history.since(mark))
+        );
     }
 }
 
