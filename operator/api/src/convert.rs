@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::{
     Hop, PortForward, PortForwardSpec,
+    manifest::{DEFAULT_NAMESPACE, Secret},
     render::{self, AcceptedReason, Place, Verdict},
     schema::{self, Problem},
 };
@@ -31,6 +32,8 @@ pub struct CommandLine {
     pub objects: Vec<PortForward>,
     /// What needs care and rendering the objects won't say, one line each, with the flag and its number.
     pub warnings: Vec<String>,
+    /// The Secrets that the objects name, one per hop with a password.
+    pub secrets: Vec<Secret>,
 }
 
 /// The manifests that a command line becomes. Debug shows none of them, since one may be a Secret.
@@ -45,7 +48,7 @@ pub struct Conversion {
 /// Makes the objects that a command line stands for; `Err` holds every problem, each with its flag and its number.
 pub fn command_line(listen: &[String], forward: &[String]) -> Result<CommandLine, Vec<String>> {
     let flags = Flags::parse(listen, forward)?;
-    Ok(CommandLine { objects: with_urls(&flags), warnings: flags.url_warnings() })
+    Ok(CommandLine { objects: with_urls(&flags), warnings: flags.url_warnings(), secrets: hop_secrets(&flags) })
 }
 
 /// Makes manifests with fields from a command line; `Err` holds every problem, each with its flag and its number.
@@ -75,13 +78,35 @@ impl fmt::Debug for Conversion {
 }
 
 fn with_urls(flags: &Flags) -> Vec<PortForward> {
-    let hop = |url: &NodeUrl| Hop { url: Some(url.clone().without_secrets().to_string()), ..Hop::default() };
-    let chain: Vec<Hop> = flags.forward.iter().map(hop).collect();
+    let hop = |(index, url): (usize, &NodeUrl)| Hop {
+        url: Some(url.clone().without_secrets().to_string()),
+        credentials: password(url).map(|_| secret::source(&hop_secret(index))),
+        ..Hop::default()
+    };
+    let chain: Vec<Hop> = flags.forward.iter().enumerate().map(hop).collect();
     let object = |(url, name): (&NodeUrl, &String)| {
         let url = Some(url.clone().without_secrets().to_string());
         named(name, PortForwardSpec { url, chain: chain.clone(), ..PortForwardSpec::default() })
     };
     flags.listen.iter().zip(&flags.names).map(object).collect()
+}
+
+/// Keeps the passwords of `-F` flags where the objects look for them.
+fn hop_secrets(flags: &Flags) -> Vec<Secret> {
+    let secret = |(index, url): (usize, &NodeUrl)| {
+        let credentials = [("username", url.credentials()?.user.clone()), ("password", password(url)?.to_owned())];
+        let data = credentials.into_iter().map(|(key, value)| (key.to_owned(), value.into_bytes())).collect();
+        Some(Secret { namespace: DEFAULT_NAMESPACE.to_owned(), name: hop_secret(index), data })
+    };
+    flags.forward.iter().enumerate().filter_map(secret).collect()
+}
+
+fn hop_secret(index: usize) -> String {
+    format!("hop-{}", index + 1)
+}
+
+fn password(url: &NodeUrl) -> Option<&str> {
+    Some(url.credentials()?.password.as_ref()?.expose())
 }
 
 fn with_fields(flags: &Flags, notes: &mut Notes) -> (Vec<PortForward>, Vec<SecretDocument>) {

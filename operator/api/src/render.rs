@@ -4,8 +4,10 @@
 //! belong to the plan.
 
 mod candidate;
+mod chain;
 mod effective;
 mod fields;
+mod files;
 mod link;
 mod problems;
 mod settle;
@@ -21,6 +23,7 @@ use fairlead_config::{Config, Forward, ForwardKey};
 use crate::{PortForward, manifest::DEFAULT_NAMESPACE};
 use candidate::Candidate;
 
+pub use files::{CONFIG_MAPS_DIR, SECRETS_DIR, config_map_dir, secret_dir};
 pub use verdict::{AcceptedReason, NodeName, Verdict};
 
 /// Where the forwards will run; decides what an empty listening address means and what can be reached.

@@ -19,7 +19,7 @@ async fn fetch(address: SocketAddr, path: &str) -> String {
 
 async fn start() -> (Arc<Telemetry>, SocketAddr) {
     let telemetry = Arc::new(Telemetry::new());
-    let address = serve(&"127.0.0.1:0".parse().unwrap(), telemetry.clone()).await.unwrap();
+    let address = serve(&HostPort::new("127.0.0.1", 0), telemetry.clone()).await.unwrap();
     (telemetry, address)
 }
 

@@ -47,14 +47,19 @@ impl Notes {
     /// Says what this version can't run yet.
     pub(super) fn support(&mut self, url: &NodeUrl) {
         match url.role() {
-            Role::Hop => self.add("this version runs no chain yet; the manifest is for one that does"),
+            Role::Hop if url.scheme().hop_support() == Support::NotBuiltYet => {
+                self.add(format!(
+                    "scheme \"{}\" of a hop is not built yet; the manifest is for a version that has it",
+                    url.scheme()
+                ));
+            }
             Role::Listen if url.scheme().support() == Support::NotBuiltYet => {
                 self.add(format!(
                     "scheme \"{}\" is not built yet; the manifest is for a version that has it",
                     url.scheme()
                 ));
             }
-            Role::Listen => {}
+            Role::Listen | Role::Hop => {}
         }
     }
 
@@ -66,7 +71,11 @@ impl Notes {
 
 /// Says so if the scheme will never be served.
 pub(super) fn out_of_scope(url: &NodeUrl) -> Option<String> {
-    match url.scheme().support() {
+    let support = match url.role() {
+        Role::Listen => url.scheme().support(),
+        Role::Hop => url.scheme().hop_support(),
+    };
+    match support {
         Support::OutOfScope => url.scheme().check_support().err().map(|error| error.to_string()),
         Support::Built | Support::NotBuiltYet => None,
     }

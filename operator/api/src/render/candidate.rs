@@ -4,11 +4,10 @@ use std::net::IpAddr;
 
 use fairlead_config::{
     Forward, Scheme, defaults, digest, duration, is_local_address,
-    url::{NodeUrl, Role},
 };
 use serde_json::json;
 
-use super::{Place, fields, key_of, link, problems::Problems, problems::Refusal};
+use super::{Place, chain, fields, key_of, link, problems::Problems, problems::Refusal};
 use crate::{PortForward, render::AcceptedReason, schema};
 
 /// A forward that is valid by itself.
@@ -35,8 +34,14 @@ pub(super) fn of(object: &PortForward, place: Place) -> Result<Candidate, Refusa
         // The rules say so already.
         (Some(_), Some(_)) | (None, None) => None,
     };
+    let hops = chain::Reader { object, place, problems: &mut problems }.read();
+    let read = read.map(|forward| Forward { chain: hops, ..forward });
     if let Some(forward) = &read {
         check_values(forward, spec.url.is_some(), &mut problems);
+        let all_hops_are_read = forward.chain.len() == spec.chain.len();
+        if all_hops_are_read {
+            chain::check(forward, spec.url.is_some(), &mut problems);
+        }
     }
     check_support(object, &mut problems);
     let refusal = problems.refusal();
@@ -93,14 +98,7 @@ fn check_values(forward: &Forward, is_url: bool, problems: &mut Problems) {
 /// Refuses what is part of the API and not of this version.
 fn check_support(object: &PortForward, problems: &mut Problems) {
     let spec = &object.spec;
-    let hop_urls = spec.chain.iter().enumerate().filter_map(|(index, hop)| Some((index, hop.url.as_deref()?)));
-    for (index, url) in hop_urls {
-        if let Err(errors) = NodeUrl::parse(url, Role::Hop) {
-            link::complain(&format!("spec.chain[{index}].url"), errors, problems);
-        }
-    }
     let not_built = [
-        ("spec.chain", !spec.chain.is_empty(), "this version dials targets directly"),
         ("spec.server", spec.server.is_some(), "this version forwards and serves no proxy protocol"),
         ("spec.tls", spec.tls.is_some(), "this version listens for plain TCP"),
     ];

@@ -1,6 +1,6 @@
 //! What is in force, for people to read: what was said, and the defaults of the plan where nothing was.
 
-use fairlead_config::{Forward, defaults, duration};
+use fairlead_config::{Forward, HostPort, defaults, duration};
 
 use super::NodeName;
 use crate::{Effective, NodeRole};
@@ -17,12 +17,10 @@ pub(super) fn effective(forward: &Forward) -> Effective {
     }
 }
 
-/// Names the nodes a forward dials.
+/// Names the nodes a forward dials, hops first.
 pub(super) fn nodes(forward: &Forward) -> Vec<NodeName> {
-    let target = |address: &fairlead_config::HostPort| NodeName {
-        role: NodeRole::Target,
-        hop: None,
-        address: address.to_string(),
-    };
-    forward.targets.iter().map(target).collect()
+    let node = |role, hop, address: &HostPort| NodeName { role, hop, address: address.to_string() };
+    let hops = forward.chain.iter().zip(1..);
+    let hops = hops.flat_map(|(hop, number)| hop.nodes.iter().map(move |n| node(NodeRole::Hop, Some(number), n)));
+    hops.chain(forward.targets.iter().map(|target| node(NodeRole::Target, None, target))).collect()
 }

@@ -35,6 +35,7 @@ impl Reader<'_> {
             idle_timeout: self.duration("spec.idleTimeout", spec.idle_timeout.as_deref()),
             max_connections: spec.max_connections,
             health_check: self.health_check(spec),
+            chain: Vec::new(),
             scheme: scheme?.to_owned(),
             listen: listen?,
         })

@@ -87,5 +87,6 @@ fn forward(url: &NodeUrl, scheme: &str) -> Forward {
         idle_timeout: options.duration(UrlOption::IdleTimeout),
         max_connections: options.count(UrlOption::MaxConnections),
         health_check: options.health_check(),
+        chain: Vec::new(),
     }
 }

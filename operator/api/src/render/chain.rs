@@ -1,0 +1,255 @@
+//! The chain of an object, in URLs or fields, to the hops that a proxy goes through. Credentials become the names of
+//! files; no value of a Secret is here.
+
+use std::time::Duration;
+
+use fairlead_config::{
+    Forward, Hop, HopCredentials, HopSocks5, HopTls, HostPort, Protocol, Scheme, Support, check_host, duration,
+    url::{NodeUrl, Role, UrlOption},
+};
+
+use super::{Place, files, key_of, link, problems::Problems};
+use crate::{ConfigMapSource, PortForward, SecretSource, render::AcceptedReason};
+
+/// Reads one object's chain.
+pub(super) struct Reader<'a> {
+    pub(super) object: &'a PortForward,
+    pub(super) place: Place,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    /// Reads every hop, so that all problems are found.
+    pub(super) fn read(mut self) -> Vec<Hop> {
+        let hops = self.object.spec.chain.iter().enumerate();
+        hops.filter_map(|(index, hop)| {
+            let field = format!("spec.chain[{index}]");
+            match (&hop.url, &hop.scheme) {
+                (Some(url), None) => self.of_url(&field, url, hop),
+                (None, Some(scheme)) => self.of_fields(&field, scheme, hop),
+                // The rules say so already.
+                (Some(_), Some(_)) | (None, None) => None,
+            }
+        })
+        .collect()
+    }
+
+    fn of_url(&mut self, field: &str, text: &str, hop: &crate::Hop) -> Option<Hop> {
+        let at = format!("{field}.url");
+        let url = match NodeUrl::parse(text, Role::Hop) {
+            Ok(url) => url,
+            Err(errors) => {
+                link::complain(&at, errors, self.problems);
+                return None;
+            }
+        };
+        let scheme = self.supported(&at, url.scheme())?;
+        self.local_files_only_outside(&at, &url);
+        let options = url.options();
+        let flag = |option| options.flag(option).unwrap_or_default();
+        let socks5 = HopSocks5 {
+            no_tls: flag(UrlOption::Notls),
+            mbind: flag(UrlOption::Mbind),
+            udp_associate: flag(UrlOption::UdpAssociate),
+        };
+        let file = options.text(UrlOption::Secrets).map(str::to_owned);
+        let username = url.credentials().map(|credentials| credentials.user.clone()).filter(|user| !user.is_empty());
+        let tls = HopTls { verify: options.flag(UrlOption::Secure).filter(|secure| *secure), ..self.tls(hop) };
+        let of_option = |option, field: Option<String>| field.or_else(|| options.text(option).map(str::to_owned));
+        let tls = HopTls {
+            ca: of_option(UrlOption::Ca, tls.ca.clone()),
+            certificate: of_option(UrlOption::Cert, tls.certificate.clone()),
+            key: of_option(UrlOption::Key, tls.key.clone()),
+            verify: self.tls(hop).verify.or(tls.verify),
+            ..tls
+        };
+        Some(Hop {
+            scheme: scheme.to_owned(),
+            nodes: url.nodes().iter().map(here_if_empty).collect(),
+            strategy: options.strategy(),
+            max_fails: options.max_fails(),
+            fail_timeout: options.duration(UrlOption::FailTimeout),
+            dial_timeout: options.duration(UrlOption::Timeout),
+            socks5: Some(socks5).filter(|socks5| *socks5 != HopSocks5::default()),
+            credentials: self.credentials(hop.credentials.as_ref(), username, file),
+            tls: Some(tls).filter(|tls| *tls != HopTls::default()),
+        })
+    }
+
+    fn of_fields(&mut self, field: &str, text: &str, hop: &crate::Hop) -> Option<Hop> {
+        let at = format!("{field}.scheme");
+        let scheme = match text.parse::<Scheme>() {
+            Ok(scheme) => self.supported(&at, scheme),
+            Err(error) => {
+                self.problems.add(AcceptedReason::UnsupportedValue, at, error);
+                None
+            }
+        };
+        for (index, node) in hop.nodes.iter().enumerate() {
+            if let Err(error) = check_host(&node.host) {
+                self.problems.invalid(&format!("{field}.nodes[{index}].host"), error);
+            }
+        }
+        if hop.ssh.is_some() && scheme.is_some() {
+            self.problems.invalid(&format!("{field}.ssh"), "is for ssh hops only; leave it out");
+        }
+        let socks5 = hop.socks5.as_ref().map(|socks5| HopSocks5 {
+            no_tls: socks5.no_tls.unwrap_or_default(),
+            mbind: socks5.mbind.unwrap_or_default(),
+            udp_associate: socks5.udp_associate.unwrap_or_default(),
+        });
+        let fail_timeout = self.positive(&format!("{field}.failTimeout"), hop.fail_timeout.as_deref());
+        let dial_timeout = self.positive(&format!("{field}.dialTimeout"), hop.dial_timeout.as_deref());
+        Some(Hop {
+            scheme: scheme?.to_owned(),
+            nodes: hop.nodes.iter().map(|node| HostPort::new(node.host.clone(), node.port)).collect(),
+            strategy: hop.strategy,
+            max_fails: hop.max_fails,
+            fail_timeout,
+            dial_timeout,
+            socks5: socks5.filter(|socks5| *socks5 != HopSocks5::default()),
+            credentials: self.credentials(hop.credentials.as_ref(), None, None),
+            tls: Some(self.tls(hop)).filter(|tls| *tls != HopTls::default()),
+        })
+    }
+
+    /// Returns the word a proxy knows the hop's scheme by, if this version goes through it.
+    fn supported(&mut self, field: &str, scheme: Scheme) -> Option<&'static str> {
+        if let Err(error) = scheme.check_hop_support() {
+            self.problems.add(AcceptedReason::UnsupportedValue, field, error);
+        }
+        match scheme.hop_support() {
+            Support::Built => word(scheme.protocol()),
+            Support::NotBuiltYet | Support::OutOfScope => None,
+        }
+    }
+
+    /// A file of the machine is nothing in a pod.
+    fn local_files_only_outside(&mut self, field: &str, url: &NodeUrl) {
+        if !self.place.is_in_a_cluster() {
+            return;
+        }
+        for (option, instead) in [
+            (UrlOption::Secrets, "put its content into a Secret and name it in credentials"),
+            (UrlOption::Ca, "put its content into a ConfigMap and name it in tls.ca"),
+            (UrlOption::Cert, "put it into a Secret of type kubernetes.io/tls and name it in tls.certificate"),
+            (UrlOption::Key, "put it into a Secret of type kubernetes.io/tls and name it in tls.certificate"),
+        ] {
+            if url.options().contains(option) {
+                let message = format!("option \"{}\" names a file, and a pod has none of yours; {instead}", option.name());
+                self.problems.add(AcceptedReason::InvalidURL, field, message);
+            }
+        }
+    }
+
+    fn credentials(
+        &self,
+        secret: Option<&SecretSource>,
+        username: Option<String>,
+        file: Option<String>,
+    ) -> Option<HopCredentials> {
+        let directory = secret.map(|secret| self.secret_dir(secret));
+        let credentials = HopCredentials { username, directory, file };
+        Some(credentials).filter(|credentials| *credentials != HopCredentials::default())
+    }
+
+    fn tls(&self, hop: &crate::Hop) -> HopTls {
+        let Some(tls) = &hop.tls else { return HopTls::default() };
+        let certificate = tls.certificate.as_ref().map(|secret| self.secret_dir(secret));
+        HopTls {
+            verify: tls.insecure_skip_verify.map(|skipped| !skipped),
+            server_name: tls.server_name.clone(),
+            ca: tls.ca.as_ref().map(|source| self.config_map_file(source, "ca.crt")),
+            certificate: certificate.as_ref().map(|directory| format!("{directory}/tls.crt")),
+            key: certificate.map(|directory| format!("{directory}/tls.key")),
+        }
+    }
+
+    fn secret_dir(&self, source: &SecretSource) -> String {
+        files::secret_dir(self.place, &key_of(self.object).namespace, &source.secret_ref.name)
+    }
+
+    fn config_map_file(&self, source: &ConfigMapSource, default_key: &str) -> String {
+        let reference = &source.config_map_ref;
+        let directory = files::config_map_dir(self.place, &key_of(self.object).namespace, &reference.name);
+        format!("{directory}/{}", reference.key.as_deref().unwrap_or(default_key))
+    }
+
+    fn positive(&mut self, field: &str, text: Option<&str>) -> Option<Duration> {
+        match duration::parse(text?) {
+            Ok(duration) if duration.is_zero() => {
+                self.problems.invalid(field, "0s is no time to wait; write 30s or 500ms, or leave it out for the default");
+                None
+            }
+            Ok(duration) => Some(duration),
+            Err(error) => {
+                self.problems.invalid(field, error);
+                None
+            }
+        }
+    }
+}
+
+/// Adds what only the chain and the rest of the forward together can be wrong by.
+pub(super) fn check(forward: &Forward, is_url: bool, problems: &mut Problems) {
+    let scheme = &forward.scheme;
+    let last = forward.chain.last();
+    if last.is_some() && scheme != "tcp" {
+        let message = format!("{scheme} goes through no chain in this version; leave the chain out, or write tcp");
+        problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
+    }
+    let leaves_the_target = last.is_some_and(|hop| hop.scheme == "forward");
+    let field = if is_url { link::FIELD } else { "spec.targets" };
+    if last.is_some() && !leaves_the_target && forward.targets.is_empty() {
+        let message =
+            format!("scheme \"{scheme}\" needs a target: write where the traffic ends, as in /db.example:5432 or in targets");
+        problems.add(if is_url { AcceptedReason::InvalidURL } else { AcceptedReason::InvalidSpec }, field, message);
+    }
+    if leaves_the_target && !forward.targets.is_empty() {
+        let message = "the last hop is \"forward\", whose far end says itself where it goes; \
+                       leave the targets out, or write socks5 or http for the hop";
+        problems.add(AcceptedReason::UnsupportedValue, field, message);
+    }
+    for (index, hop) in forward.chain.iter().enumerate() {
+        check_hop(hop, &format!("spec.chain[{index}]"), problems);
+    }
+}
+
+fn check_hop(hop: &Hop, field: &str, problems: &mut Problems) {
+    let tls = hop.tls.clone().unwrap_or_default();
+    let no_tls = hop.socks5.as_ref().is_some_and(|socks5| socks5.no_tls);
+    let is_socks5 = hop.scheme == "socks5";
+    if hop.tls.is_some() && !is_socks5 {
+        let message = format!("is for hops that encrypt, and {} does not; leave it out", hop.scheme);
+        problems.invalid(&format!("{field}.tls"), message);
+    }
+    if hop.socks5.is_some() && !is_socks5 {
+        problems.invalid(&format!("{field}.socks5"), format!("is for socks5, and not for {}; leave it out", hop.scheme));
+    }
+    if no_tls && tls.verify.unwrap_or(tls.ca.is_some() || tls.server_name.is_some()) {
+        let message = "excludes a verified certificate (secure, tls.ca, tls.serverName); leave one out";
+        problems.invalid(&format!("{field}.socks5.noTLS"), message);
+    }
+    if hop.scheme == "forward" && hop.credentials.is_some() {
+        problems.invalid(&format!("{field}.credentials"), "forward takes none; leave them out");
+    }
+}
+
+/// However it was written: socks is socks5, and no scheme at all is http.
+fn word(protocol: Protocol) -> Option<&'static str> {
+    Some(match protocol {
+        Protocol::Socks5 => "socks5",
+        Protocol::Socks4 => "socks4",
+        Protocol::Socks4a => "socks4a",
+        Protocol::Http | Protocol::Auto => "http",
+        Protocol::Forward => "forward",
+        #[allow(clippy::wildcard_enum_match_arm, reason = "hop_support has refused them")]
+        _ => return None,
+    })
+}
+
+/// Dialling no host means this one.
+fn here_if_empty(node: &HostPort) -> HostPort {
+    let host = if node.host.is_empty() { "localhost" } else { &node.host };
+    HostPort::new(host, node.port)
+}
