@@ -1,6 +1,6 @@
 //! A PortForward on a real API server, from `kubectl apply` to clients that are served, and a status that is true.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use fairlead_api::PortForward;
 use fairlead_tests::{
@@ -16,9 +16,6 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, Service},
 };
 use serde_json::{Value, json};
-
-/// The kubelet never gets round to it: only what is pushed arrives.
-const NEVER: Mounting = Mounting::After(Duration::from_secs(3600));
 
 fn forward(name: &str, port: u16, targets: &[&Target]) -> Value {
     let targets: Vec<Value> = targets
@@ -39,7 +36,8 @@ fn an_applied_forward_serves_clients_and_follows_its_spec_and_its_nodes() {
     let Some(cluster) = ControlPlane::shared() else { return };
     let _operator = Operator::start(cluster);
     let namespace = cluster.namespace();
-    let kubelet = Kubelet::start(&namespace, NEVER);
+    // A file that is mounted never changes: only what is pushed arrives.
+    let kubelet = Kubelet::start(&namespace, Mounting::AtStart);
     let (mut a, b) = (Target::letter('A'), Target::letter('B'));
     let port = ports::free();
     namespace.apply::<PortForward>(&forward("db", port, &[&a, &b]));
