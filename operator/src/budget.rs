@@ -64,10 +64,15 @@ impl Budget {
         Self { all: Bucket::full(now), objects: HashMap::new(), sweep_at: 64 }
     }
 
+    /// When the next write of any object may be taken, perhaps in the past.
+    pub fn ready_at(&self, now: Instant) -> Instant {
+        self.all.ready_at(ALL, now)
+    }
+
     /// Takes one write of this object, or says when to try again.
     pub fn take(&mut self, key: &ForwardKey, now: Instant) -> Result<(), Instant> {
         let mut bucket = self.objects.get(key).copied().unwrap_or(Bucket::full(now));
-        let ready_at = bucket.ready_at(OBJECT, now).max(self.all.ready_at(ALL, now));
+        let ready_at = bucket.ready_at(OBJECT, now).max(self.ready_at(now));
         if ready_at > now {
             return Err(ready_at);
         }

@@ -75,7 +75,10 @@ pub async fn run(
     let writer = Writer { client, leader, telemetry: Arc::clone(&telemetry) };
     let (members, pods) = (Index::default(), Index::default());
     let mut controller = Controller { caches, options, keeper, writer, members, pods };
-    controller.list(&mut changes).await?;
+    tokio::select! {
+        listed = controller.list(&mut changes) => listed?,
+        () = stop.cancelled() => return Ok(()),
+    }
     telemetry.caches_are_synced();
     while !stop.is_cancelled() {
         controller.follow(&mut changes, &mut leads, &stop).await;
@@ -101,8 +104,14 @@ impl Controller {
                     Some(change) => drop(self.note(change)),
                     None => anyhow::bail!("the watches have ended"),
                 },
-                ready = self.caches.ready() => return ready,
+                ready = self.caches.ready() => {
+                    self.count_anew();
+                    return ready;
+                }
+                // An API server that is away may stay away: waiting for it is no reason to be started again.
+                () = sleep(TICK) => {}
             }
+            self.writer.telemetry.tick();
         }
     }
 
@@ -134,20 +143,27 @@ impl Controller {
             Change::Pod(name, proxy) => self.pods.place(name, proxy),
             Change::Child(proxy) => vec![proxy],
             Change::Everything => {
-                self.forget_the_gone();
+                self.count_anew();
                 self.every_proxy()
             }
         }
     }
 
-    fn forget_the_gone(&mut self) {
-        let gone: Vec<_> =
-            self.members.objects().filter(|name| self.caches.port_forwards.get(name).is_none()).cloned().collect();
+    /// Brings both indexes in line with what is there: while a watch begins, its objects are told before they are there.
+    fn count_anew(&mut self) {
+        let Caches { port_forwards, gateway_pods, sidecar_pods, .. } = &self.caches;
+        let gone: Vec<_> = self.members.objects().filter(|name| port_forwards.get(name).is_none()).cloned().collect();
         gone.into_iter().for_each(|name| drop(self.members.place(name, None)));
-        let has_pod =
-            |name| self.caches.gateway_pods.get(name).is_some() || self.caches.sidecar_pods.get(name).is_some();
+        let has_pod = |name| gateway_pods.get(name).is_some() || sidecar_pods.get(name).is_some();
         let gone: Vec<_> = self.pods.objects().filter(|name| !has_pod(name)).cloned().collect();
         gone.into_iter().for_each(|name| drop(self.pods.place(name, None)));
+        for present in self.caches.present() {
+            match present {
+                Change::PortForward(name, proxy) => drop(self.members.place(name, proxy)),
+                Change::Pod(name, proxy) => drop(self.pods.place(name, proxy)),
+                Change::Child(_) | Change::Everything => {}
+            }
+        }
     }
 
     /// Every proxy that has a member, a pod or an object.

@@ -36,6 +36,7 @@ use crate::{
 pub use container::{ADMIN_PORT_NAME, CONFIG_VOLUME, METRICS_PORT_NAME, PortsError, ProxyPorts};
 pub(crate) use container::{Waiting, container};
 pub use deployment::replicas;
+pub use metadata::add_owners;
 pub(crate) use references::references_of;
 pub use references::{CONFIG_MAPS_DIR, Reference, SECRETS_DIR, references};
 pub use service::service;

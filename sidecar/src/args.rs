@@ -9,7 +9,7 @@ use fairlead_config::{HostPort, defaults, duration};
 
 use crate::help;
 
-/// Forwards TCP ports to targets, of which only the live ones get clients.
+/// Forwards TCP and UDP ports to targets, of which only the live ones get clients.
 #[derive(Debug, Parser)]
 #[command(name = "fairlead", version, long_about = help::ABOUT, after_help = help::TOP, max_term_width = 100, subcommand_value_name = "COMMAND")]
 pub(crate) struct Cli {

@@ -54,12 +54,20 @@ fn summary(effective: &Effective, nodes: &[NodeName]) -> String {
     let targets: Vec<&str> =
         nodes.iter().filter(|node| node.role == NodeRole::Target).map(|node| node.address.as_str()).collect();
     format!(
-        "{} {} → {} ({})",
+        "{} {} → {}{} ({})",
         said(&effective.scheme),
         said(&effective.listen),
+        hops(nodes),
         targets.join(", "),
         said(&effective.strategy)
     )
+}
+
+/// As `a:1080|b:1080 → ` for each hop, with its nodes.
+fn hops(nodes: &[NodeName]) -> String {
+    let groups = nodes.chunk_by(|one, next| one.hop == next.hop).filter(|group| group[0].hop.is_some());
+    let names = groups.map(|group| group.iter().map(|node| node.address.as_str()).collect::<Vec<_>>().join("|"));
+    names.map(|names| format!("{names} → ")).collect()
 }
 
 #[cfg(test)]

@@ -63,8 +63,11 @@ fn of_forward(then: Option<&ForwardReport>, now: &ForwardReport) -> Option<(bool
     }
 }
 
+/// As `proxy:1080 → a:1, b:1`, the hops first.
 fn targets(forward: &ForwardReport) -> String {
-    forward.nodes.iter().map(|node| node.address.as_str()).collect::<Vec<_>>().join(", ")
+    let groups = forward.nodes.chunk_by(|one, next| one.hop == next.hop);
+    let names = groups.map(|group| group.iter().map(|node| node.address.as_str()).collect::<Vec<_>>().join(", "));
+    names.collect::<Vec<_>>().join(" → ")
 }
 
 #[cfg(test)]
@@ -86,6 +89,20 @@ mod tests {
             "key": {"namespace": "shop", "name": "db"}, "digest": "d", "state": state,
             "listening": listening, "message": message, "nodes": nodes,
         }]))
+    }
+
+    #[test]
+    fn hops_stand_before_the_targets() {
+        let node = |address, role, hop: Option<u32>| serde_json::json!({"address": address, "role": role, "hop": hop, "state": "Alive"});
+        let nodes = [
+            node("p:1", "Hop", Some(1)),
+            node("q:1", "Hop", Some(1)),
+            node("r:1", "Hop", Some(2)),
+            node("a:1", "Target", None),
+        ];
+        let key = serde_json::json!({"namespace": "ns", "name": "f"});
+        let forward = serde_json::json!({"key": key, "digest": "", "state": "Listening", "nodes": nodes});
+        assert_eq!(targets(&serde_json::from_value(forward).unwrap()), "p:1, q:1 → r:1 → a:1");
     }
 
     #[test]

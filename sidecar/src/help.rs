@@ -2,7 +2,7 @@
 //! but for the host names.
 
 pub(crate) const ABOUT: &str = "\
-Forwards TCP ports to targets, of which only the live ones get clients.
+Forwards TCP and UDP ports to targets, of which only the live ones get clients.
 
 A forward listens on a port and hands each client to one of its targets, chosen by strategy (round, random, fifo). \
 A target that fails max_fails times is dead: left out for fail_timeout, then tried again. \
@@ -29,6 +29,10 @@ Examples:
     fairlead run -L 'tcp://:8080/10.0.0.1:80,10.0.0.2:80?fail_timeout=10s'
   A primary, and a standby that gets clients only while the primary is dead:
     fairlead run -L 'tcp://:5432/db1:5432,db2:5432?strategy=fifo'
+  Through two proxies, of which the first has a stand-in, and a login from a
+  file (\"user password\"):
+    fairlead run -L tcp://:5432/db1:5432 -F 'http://p1:3128?ip=p1:3128,p2:3128' \\
+      -F 'socks5://bastion:1080?secrets=login.txt'
   Every manifest of a directory; an edit, a new file or a removed one takes
   effect at once, and a broken one changes nothing:
     fairlead run forwards/
@@ -38,6 +42,7 @@ Examples:
     fairlead run -o json forwards.yaml |
       jq -c '.status.nodes[] | select(.state == \"Dead\")'
 
+Hops (-F): socks5, socks4, socks4a, http and forward.
 URL options, with their defaults:
   strategy=round (or random, fifo)  max_fails=1  fail_timeout=30s
   timeout=5s  hedge_delay=200ms

@@ -1,14 +1,18 @@
 //! Manifest texts to what shall run: strictly read, rendered, and all problems at once. Pure.
 //! Invariant of a reload: a change that makes a problem is not taken, and nothing else suffers from it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use fairlead_api::{
     PortForward,
-    manifest::{self, Manifests},
+    manifest::{self, ConfigMap, Manifests, Secret},
     render::{self, Place, Rendering, Verdict},
     schema::API_VERSION,
 };
+use fairlead_engine::SecretFiles;
 
 use crate::source::{Snapshot, Text};
 
@@ -18,6 +22,8 @@ pub(crate) struct Wanted {
     pub(crate) objects: Vec<PortForward>,
     /// With one verdict per object, in the same order.
     pub(crate) rendering: Rendering,
+    /// The Secrets and ConfigMaps beside the objects, as the files that the rendering names.
+    pub(crate) files: SecretFiles,
 }
 
 /// What texts say.
@@ -52,7 +58,22 @@ pub(crate) fn wanted(mut objects: Vec<PortForward>, place: Place) -> (Wanted, Ve
         Verdict::Accepted { .. } | Verdict::Suspended { .. } => None,
     });
     let problems = refused.collect();
-    (Wanted { objects, rendering }, problems)
+    (Wanted { objects, rendering, files: SecretFiles::default() }, problems)
+}
+
+/// Secrets and ConfigMaps as the files that a rendering for this place names.
+pub(crate) fn files<'a>(
+    secrets: &'a [Secret],
+    config_maps: &'a [ConfigMap],
+    place: Place,
+) -> impl Iterator<Item = (String, Vec<u8>)> + 'a {
+    let in_dir = |dir: String, data: &'a BTreeMap<String, Vec<u8>>| {
+        data.iter().map(move |(key, value)| (format!("{dir}/{key}"), value.clone()))
+    };
+    let secrets = secrets.iter().map(move |it| (render::secret_dir(place, &it.namespace, &it.name), &it.data));
+    let config_maps =
+        config_maps.iter().map(move |it| (render::config_map_dir(place, &it.namespace, &it.name), &it.data));
+    secrets.chain(config_maps).flat_map(move |(dir, data)| in_dir(dir, data))
 }
 
 /// Reads texts that shall run together.
@@ -66,7 +87,9 @@ pub(crate) fn read(texts: &[Text], place: Place) -> Reading {
         }
         all.merge(manifests);
     }
+    let files = files(&all.secrets, &all.config_maps, place).collect();
     let (wanted, refused) = wanted(all.port_forwards, place);
+    let wanted = Wanted { files, ..wanted };
     let problems = all.problems.iter().map(ToString::to_string).chain(empty).chain(refused).collect();
     let warnings = warnings(&wanted.rendering);
     Reading { wanted, problems, warnings, skipped }

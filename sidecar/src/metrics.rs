@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use fairlead_config::{ForwardState, NodeState, Report};
-use fairlead_engine::{DIAL_SECONDS, DialCause, ForwardStats, NodeStats};
+use fairlead_engine::{DIAL_SECONDS, DatagramStats, DialCause, ForwardStats, NodeStats};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet, text},
@@ -38,7 +38,8 @@ struct Scrape {
 }
 
 type ForwardLabels = [(&'static str, String); 2];
-type NodeLabels = [(&'static str, String); 3];
+/// A target has no label `hop`.
+type NodeLabels = Vec<(&'static str, String)>;
 
 fn forward_labels(key: &fairlead_config::ForwardKey) -> ForwardLabels {
     [("namespace", key.namespace.clone()), ("forward", key.name.clone())]
@@ -49,7 +50,8 @@ fn merged(stats: &[ForwardStats]) -> BTreeMap<NodeLabels, NodeStats> {
     let mut merged: BTreeMap<NodeLabels, NodeStats> = BTreeMap::new();
     for (forward, node) in stats.iter().flat_map(|forward| forward.nodes.iter().map(move |node| (forward, node))) {
         let [namespace, name] = forward_labels(&forward.key);
-        let labels = [namespace, name, ("node", node.address.to_string())];
+        let mut labels = vec![namespace, name, ("node", node.address.to_string())];
+        labels.extend(node.hop.map(|hop| ("hop", hop.to_string())));
         match merged.get_mut(&labels) {
             Some(sum) => add(sum, node),
             None => drop(merged.insert(labels, node.clone())),
@@ -73,6 +75,7 @@ impl Collector for Scrape {
         self.whole(&mut encoder)?;
         self.forwards(&mut encoder)?;
         self.bytes(&mut encoder)?;
+        self.datagrams(&mut encoder)?;
         self.nodes(&mut encoder)?;
         self.failures(&mut encoder)
     }
@@ -108,14 +111,18 @@ impl Scrape {
     }
 
     fn forwards(&self, encoder: &mut DescriptorEncoder) -> Encoded {
-        let mut open =
-            encoder.encode_descriptor("fairlead_connections_open", "Connections open now", None, MetricType::Gauge)?;
+        let mut open = encoder.encode_descriptor(
+            "fairlead_connections_open",
+            "Connections (udp: associations) open now",
+            None,
+            MetricType::Gauge,
+        )?;
         for forward in &self.forwards {
             let count = i64::try_from(forward.open).unwrap_or(i64::MAX);
             open.encode_family(&forward_labels(&forward.key))?.encode_gauge(&count)?;
         }
         let counters: [Counter; 5] = [
-            ("fairlead_connections", "Connections accepted", |stats| stats.accepted),
+            ("fairlead_connections", "Connections accepted (udp: associations begun)", |stats| stats.accepted),
             ("fairlead_unserved", "Clients that no node answered", |stats| stats.unserved),
             ("fairlead_passed_on", "Clients served by another node than the first one chosen", |stats| stats.passed_on),
             ("fairlead_hedged", "Second dials begun because a node was silent", |stats| stats.hedged),
@@ -141,6 +148,27 @@ impl Scrape {
             for (direction, value) in [("upstream", forward.bytes_to_upstream), ("client", forward.bytes_to_client)] {
                 let [namespace, name] = forward_labels(&forward.key);
                 count(&mut family, &[namespace, name, ("direction", direction.to_owned())], value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn datagrams(&self, encoder: &mut DescriptorEncoder) -> Encoded {
+        let of_datagrams = || self.forwards.iter().filter_map(|forward| Some((forward, forward.datagrams.as_ref()?)));
+        let help = "Datagrams sent to nodes and to clients";
+        let mut sent = encoder.encode_descriptor("fairlead_datagrams", help, None, MetricType::Counter)?;
+        for (forward, datagrams) in of_datagrams() {
+            for (direction, value) in [("upstream", datagrams.to_upstream), ("client", datagrams.to_client)] {
+                let [namespace, name] = forward_labels(&forward.key);
+                count(&mut sent, &[namespace, name, ("direction", direction.to_owned())], value)?;
+            }
+        }
+        let help = "Datagrams that could not be sent on at once";
+        let mut dropped = encoder.encode_descriptor("fairlead_datagrams_dropped", help, None, MetricType::Counter)?;
+        for (forward, datagrams) in of_datagrams() {
+            for (reason, value) in DatagramStats::REASONS.into_iter().zip(datagrams.dropped) {
+                let [namespace, name] = forward_labels(&forward.key);
+                count(&mut dropped, &[namespace, name, ("reason", reason.to_owned())], value)?;
             }
         }
         Ok(())
@@ -181,8 +209,8 @@ impl Scrape {
             encoder.encode_descriptor("fairlead_dial_failures", "Dials that failed", None, MetricType::Counter)?;
         for (labels, node) in &self.nodes {
             for (reason, failures) in DialCause::REASONS.into_iter().zip(node.failures) {
-                let [namespace, forward, node] = labels.clone();
-                count(&mut family, &[namespace, forward, node, ("reason", reason.to_owned())], failures)?;
+                let labels = [labels.as_slice(), &[("reason", reason.to_owned())]].concat();
+                count(&mut family, &labels, failures)?;
             }
         }
         Ok(())

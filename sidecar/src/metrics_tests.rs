@@ -13,6 +13,7 @@ fn node(state: NodeState) -> NodeStats {
     buckets[0] = 2;
     buckets[DIAL_SECONDS.len()] = 1;
     NodeStats {
+        hop: None,
         address: HostPort::new("10.0.0.1", 80),
         state,
         connections: 3,
@@ -33,6 +34,7 @@ fn scrape(name: &str) -> String {
         copy_errors: 0,
         bytes_to_upstream: 100,
         bytes_to_client: 200,
+        datagrams: Some(DatagramStats { to_upstream: 7, to_client: 8, dropped: [0, 0, 0, 9, 0, 0] }),
         nodes: vec![node(NodeState::Dead), node(NodeState::Alive)],
     };
     let report = serde_json::json!({"version": 1, "revision": 9, "forwards": [
@@ -53,6 +55,9 @@ fn every_counter_is_there_with_its_labels() {
         r#"fairlead_connections_open{namespace="shop",forward="db"} 2"#,
         r#"fairlead_bytes_total{namespace="shop",forward="db",direction="upstream"} 100"#,
         r#"fairlead_bytes_total{namespace="shop",forward="db",direction="client"} 200"#,
+        r#"fairlead_datagrams_total{namespace="shop",forward="db",direction="upstream"} 7"#,
+        r#"fairlead_datagrams_total{namespace="shop",forward="db",direction="client"} 8"#,
+        r#"fairlead_datagrams_dropped_total{namespace="shop",forward="db",reason="buffer_full"} 9"#,
         r#"fairlead_unserved_total{namespace="shop",forward="db"} 1"#,
         r#"fairlead_passed_on_total{namespace="shop",forward="db"} 1"#,
         r#"fairlead_hedged_total{namespace="shop",forward="db"} 4"#,

@@ -83,7 +83,9 @@ fn invalid(problems: &[String]) -> Exit {
 
 fn from_urls(listen: &[String], forward: &[String]) -> Result<Start, Vec<String>> {
     let command_line = convert::command_line(listen, forward)?;
+    let files = manifests::files(&command_line.secrets, &[], Place::CommandLine).collect();
     let (wanted, problems) = manifests::wanted(command_line.objects, Place::CommandLine);
+    let wanted = Wanted { files, ..wanted };
     if !problems.is_empty() {
         return Err(problems);
     }

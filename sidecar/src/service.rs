@@ -54,6 +54,7 @@ pub(crate) fn listen(engine: &Engine, wanted: &Wanted) -> Result<(), StartError>
     if !refused.is_empty() {
         return Err(StartError::Refused(refused));
     }
+    engine.set_secrets(wanted.files.clone());
     engine.apply(plan);
     let report = engine.report();
     let failed = report.forwards.iter().filter(|forward| forward.state == ForwardState::Failed);
@@ -104,6 +105,7 @@ impl Service {
     }
 
     fn apply(&mut self, wanted: &Wanted) {
+        self.engine.set_secrets(wanted.files.clone());
         self.engine.apply(Plan::new(wanted.rendering.config(clock::revision()).into()));
         self.board.replace(wanted, clock::now());
     }

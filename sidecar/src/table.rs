@@ -96,9 +96,9 @@ fn node_rows(content: &Content<'_>) -> Vec<Vec<String>> {
         for node in object.status.iter().flat_map(|status| &status.nodes) {
             let cells = vec![
                 key.name.clone(),
-                node.address.clone(),
+                named(node),
                 state(node).to_owned(),
-                stats.map_or_else(|| "-".to_owned(), |stats| connections(stats, &node.address).to_string()),
+                stats.map_or_else(|| "-".to_owned(), |stats| connections(stats, node).to_string()),
                 node.last_error.clone().unwrap_or_default(),
             ];
             rows.push((node.state != NodeState::Dead, cells));
@@ -113,8 +113,14 @@ fn event_rows(events: &[Event], now: Timestamp) -> Vec<Vec<String>> {
     [row(["SINCE", "EVENT"])].into_iter().chain(events.iter().map(row_of)).collect()
 }
 
-fn connections(stats: &ForwardStats, address: &str) -> u64 {
-    stats.nodes.iter().filter(|node| node.address.to_string() == address).map(|node| node.connections).sum()
+/// A hop's node with the hop's number.
+fn named(node: &Node) -> String {
+    node.hop.map_or_else(|| node.address.clone(), |hop| format!("{} (hop {hop})", node.address))
+}
+
+fn connections(stats: &ForwardStats, of: &Node) -> u64 {
+    let same = stats.nodes.iter().filter(|node| node.hop == of.hop && node.address.to_string() == of.address);
+    same.map(|node| node.connections).sum()
 }
 
 fn state(node: &Node) -> &'static str {

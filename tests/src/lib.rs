@@ -13,6 +13,7 @@ pub mod objects;
 pub mod operator;
 pub mod operator_side;
 pub mod ports;
+pub mod proxies;
 pub mod scale;
 pub mod scene;
 mod silence;

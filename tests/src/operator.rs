@@ -1,7 +1,7 @@
 //! The real operator against a real API server, as the ServiceAccount that `deploy/install.yaml` makes and with the
 //! rights that it gives, no others: a request that is refused for want of rights fails the test.
 
-use std::path::Path;
+use std::{cell::RefCell, path::Path, time::Instant};
 
 use fairlead_api::{PortForward, PortForwardStatus};
 use fairlead_config::yaml;
@@ -61,6 +61,15 @@ impl Operator {
     }
 }
 
+impl Drop for Operator {
+    #[allow(clippy::print_stderr, reason = "why a test failed often stands in the operator's log")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the operator at {}:\n{}", self.metrics, self.process.printed());
+        }
+    }
+}
+
 /// Applies everything of `deploy/install.yaml` but the operator's pods, and the CRD, which the control plane has.
 pub fn install(cluster: &ControlPlane) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/install.yaml");
@@ -99,10 +108,26 @@ pub fn says<'a>(object: &'a PortForward, type_: &str) -> (&'a str, &'a str) {
 
 /// Waits for a PortForward whose condition is as wanted, for its present generation.
 pub fn await_condition_of(objects: &Objects, name: &str, type_: &str, wanted: (&str, &str)) -> PortForward {
+    let last = LastSeen::default();
     objects.await_object(name, &format!("{type_} {wanted:?}"), |object: &PortForward| {
+        last.0.replace(Some(object.clone()));
         let present = condition(object, type_).is_some_and(|c| c.observed_generation == object.metadata.generation);
         present && says(object, type_) == wanted
     })
+}
+
+/// Shows an object that was waited for in vain.
+#[derive(Default)]
+struct LastSeen(RefCell<Option<PortForward>>);
+
+impl Drop for LastSeen {
+    #[allow(clippy::print_stderr, reason = "the last state says why the wait was in vain")]
+    fn drop(&mut self) {
+        let seen = self.0.take().filter(|_| std::thread::panicking());
+        if let Some(object) = seen {
+            eprintln!("last seen: {}", Seen { at: Instant::now(), object }.line());
+        }
+    }
 }
 
 /// The state of each node, in the order of the status.

@@ -28,6 +28,15 @@ pub fn listener_on(port: u16) -> Option<u64> {
     })
 }
 
+/// Whether a UDP socket is bound to this port.
+pub fn takes_datagrams(port: u16) -> bool {
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|table| {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        let local = text.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().nth(1)?.rsplit_once(':'));
+        local.into_iter().any(|(_, bound)| u16::from_str_radix(bound, 16).ok() == Some(port))
+    })
+}
+
 /// Reads one row of proc_net_tcp(5): local address, state 0A (listening), and in the tenth column the inode.
 fn listener_in(line: &str, port: u16) -> Option<u64> {
     let columns: Vec<&str> = line.split_ascii_whitespace().collect();

@@ -19,8 +19,8 @@ use crate::{
     targets::Target,
 };
 
-/// The kubelet never gets round to it: only what is pushed arrives.
-pub const NEVER: Mounting = Mounting::After(Duration::from_secs(3600));
+/// The kubelet never gets round to changes: only what is pushed arrives.
+pub const NEVER: Mounting = Mounting::AtStart;
 /// The kubelet is quick.
 pub const AT_ONCE: Mounting = Mounting::After(Duration::ZERO);
 /// How long the operator has to be silent to count as idle.

@@ -52,7 +52,7 @@ fn each_malformed_url_is_refused_with_a_message_that_names_the_part() {
 
 #[test]
 fn a_scheme_that_is_known_but_not_built_is_named() {
-    for scheme in ["udp", "rtcp", "tls", "socks5", "forward+ssh"] {
+    for scheme in ["rtcp", "rudp", "tls", "socks5", "forward+ssh"] {
         let target = if scheme == "socks5" || scheme == "forward+ssh" { "" } else { "/127.0.0.1:80" };
         let finished = finish(&["run", "-L", &format!("{scheme}://:8080{target}")]);
         assert_refused(&finished, 2, &[scheme]);

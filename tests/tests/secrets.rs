@@ -57,6 +57,26 @@ fn a_secret_beside_a_running_forward_is_not_logged_at_any_level() {
 }
 
 #[test]
+fn a_hops_password_on_the_command_line_is_not_shown_whatever_the_hop_does() {
+    let target = Target::letter('A');
+    // It answers SOCKS5 and HTTP with a letter, which is neither.
+    for scheme in ["socks5", "http", "socks4"] {
+        for hop in [format!("{scheme}://user:{PASSWORD}@"), format!("{scheme}://?auth={IN_BASE64}")] {
+            let port = ports::free();
+            let (before, after) = hop.split_at(hop.find('?').unwrap_or(hop.len()));
+            let hop = format!("{before}{}{after}", target.address());
+            let listen = format!("tcp://127.0.0.1:{port}/127.0.0.1:1");
+            let launch = Launch::new(["run", "-o", "json", "-L", &listen, "-F", &hop]);
+            let fairlead = launch.environment("RUST_LOG", "trace").start();
+            fairlead.await_listening(port);
+            assert!(ask(([127, 0, 0, 1], port)).is_err(), "{scheme}");
+            fairlead.await_object("the dead hop", |object| object.to_string().contains("Dead"));
+            assert_silent(&format!("run -F {scheme}"), &fairlead.printed());
+        }
+    }
+}
+
+#[test]
 fn a_password_in_a_manifests_url_is_refused_without_being_shown() {
     let text = format!(
         "apiVersion: fairlead.dev/v1alpha1\nkind: PortForward\nmetadata: {{name: loud}}\n\

@@ -13,6 +13,7 @@ use k8s_openapi::{
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -29,6 +30,8 @@ use tokio_util::task::TaskTracker;
 use super::index::ObjectName;
 use crate::names::{MANAGED_BY, PROXY_LABEL, ProxyId, SIDECAR_LABEL};
 
+/// Where `kubectl apply` writes the whole object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Changes that wait for the controller; the watches wait beyond that.
 const CHANGES_LIMIT: usize = 1024;
 
@@ -100,11 +103,11 @@ impl Caches {
         let ours = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
         let caches = Self {
             port_forwards: watches.start("", |_| {}, port_forward),
-            gateway_pods: watches.start(PROXY_LABEL, strip_pod, |pod, gone| owned(pod, gone, gateway)),
-            sidecar_pods: watches.start(SIDECAR_LABEL, strip_pod, |pod, gone| owned(pod, gone, sidecar)),
+            gateway_pods: watches.start(PROXY_LABEL, strip_pod, gateway_pod),
+            sidecar_pods: watches.start(SIDECAR_LABEL, strip_pod, sidecar_pod),
             config_maps: watches.start(&ours, |_| {}, |child: &ConfigMap, _| of_child(child)),
             deployments: watches.start(&ours, |_| {}, |child: &Deployment, _| of_child(child)),
-            services: watches.start(&ours, |_| {}, |child: &Service, _| of_child(child)),
+            services: watches.start(&ours, |service| service.status = None, |child: &Service, _| of_child(child)),
             budgets: watches.start(&ours, |_| {}, |child: &PodDisruptionBudget, _| of_child(child)),
             policies: watches.start(&ours, |_| {}, |child: &NetworkPolicy, _| of_child(child)),
         };
@@ -145,7 +148,7 @@ impl Watches<'_> {
             let (store, writer) = reflector::store();
             let stream = watcher::watcher(api, watcher::Config::default().labels(labels))
                 .modify(move |object: &mut K| {
-                    object.meta_mut().managed_fields = None;
+                    strip_metadata(object.meta_mut());
                     strip(object);
                 })
                 .default_backoff();
@@ -187,9 +190,12 @@ fn port_forward(object: &PortForward, gone: bool) -> Option<Change> {
     Some(Change::PortForward(name_of(object), (!leaves).then(|| ProxyId::of(object))))
 }
 
-fn owned(pod: &Pod, gone: bool, proxy: fn(&Pod) -> Option<ProxyId>) -> Option<Change> {
-    let proxy = if gone { None } else { proxy(pod) };
-    Some(Change::Pod(name_of(pod), proxy))
+fn gateway_pod(pod: &Pod, gone: bool) -> Option<Change> {
+    Some(Change::Pod(name_of(pod), if gone { None } else { gateway(pod) }))
+}
+
+fn sidecar_pod(pod: &Pod, gone: bool) -> Option<Change> {
+    Some(Change::Pod(name_of(pod), if gone { None } else { sidecar(pod) }))
 }
 
 fn gateway(pod: &Pod) -> Option<ProxyId> {
@@ -203,6 +209,14 @@ fn sidecar(pod: &Pod) -> Option<ProxyId> {
 
 fn of_child<K: Resource>(child: &K) -> Option<Change> {
     ProxyId::of_object(&child.namespace()?, child.labels().get(PROXY_LABEL)?).map(Change::Child)
+}
+
+/// Drops what nobody reads and what may be as large as the object itself.
+fn strip_metadata(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
 }
 
 /// Keeps what `pods` reads: containers by name, address and readiness.
@@ -230,6 +244,15 @@ fn strip_pod(pod: &mut Pod) {
 }
 
 impl Caches {
+    /// Every PortForward and every pod, as if each had just come.
+    pub(super) fn present(&self) -> Vec<Change> {
+        let forwards = self.port_forwards.all();
+        let (gateways, sidecars) = (self.gateway_pods.all(), self.sidecar_pods.all());
+        let forwards = forwards.iter().filter_map(|object| port_forward(object, false));
+        let pods = gateways.iter().filter_map(|pod| gateway_pod(pod, false));
+        forwards.chain(pods).chain(sidecars.iter().filter_map(|pod| sidecar_pod(pod, false))).collect()
+    }
+
     /// Every proxy that has a ConfigMap or a Deployment.
     pub(super) fn proxies_of_children(&self) -> Vec<ProxyId> {
         fn id<K: Resource>(child: &K) -> Option<ProxyId> {

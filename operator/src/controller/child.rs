@@ -43,6 +43,14 @@ impl ChildKind {
         }
     }
 
+    /// Whether nobody notices when one is made anew.
+    pub(super) fn is_cheap(self) -> bool {
+        match self {
+            Self::PodDisruptionBudget | Self::NetworkPolicy => true,
+            Self::Service | Self::ConfigMap | Self::Deployment => false,
+        }
+    }
+
     pub(super) fn resource(self) -> ApiResource {
         match self {
             Self::Service => ApiResource::erase::<Service>(&()),
@@ -80,6 +88,11 @@ impl Wanted {
         body["metadata"]["annotations"][RENDERED_ANNOTATION] = digest(&body.to_string()).into();
         Ok(Self { child: ChildName { kind, name: object.meta().name.clone().unwrap_or_default() }, body })
     }
+
+    /// The mark of what is wanted.
+    fn rendered(&self) -> &Value {
+        &self.body["metadata"]["annotations"][RENDERED_ANNOTATION]
+    }
 }
 
 /// One thing to do about a child.
@@ -105,13 +118,19 @@ impl Write {
 /// How the server answered the last write of a child: what it spelled in its own way.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
-    body: Value,
+    /// The mark of what was written.
+    rendered: Value,
     spelled: Differences,
 }
 
 impl Answer {
     pub(super) fn new(wanted: &Wanted, answered: &Value) -> Self {
-        Self { body: wanted.body.clone(), spelled: differences(&wanted.body, answered) }
+        Self { rendered: wanted.rendered().clone(), spelled: differences(&wanted.body, answered) }
+    }
+
+    /// Whether there is anything to remember.
+    pub(super) fn is_of_note(&self) -> bool {
+        !self.spelled.is_empty()
     }
 }
 
@@ -121,14 +140,18 @@ pub(super) fn settle(wanted: Wanted, present: Option<&Value>, answer: Option<&An
         return Some(Write::Create(wanted));
     };
     let found = differences(&wanted.body, present);
-    let as_answered = answer.is_some_and(|answer| answer.body == wanted.body && answer.spelled == found);
+    let as_answered = answer.is_some_and(|answer| answer.rendered == *wanted.rendered() && answer.spelled == found);
     (!found.is_empty() && !as_answered).then_some(Write::Apply(wanted))
 }
 
-/// Whether an object was made by the operator, for a PortForward: the label alone could be anybody's.
+/// Whether an object was made by the operator: for a PortForward, or for one whose user deleted it and kept the rest.
+/// The label alone could be anybody's.
 pub(super) fn is_ours(meta: &ObjectMeta) -> bool {
     let labelled = meta.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY.0)).is_some_and(|v| v == MANAGED_BY.1);
-    labelled && meta.owner_references.iter().flatten().any(|owner| owner.kind == "PortForward")
+    let rendered = meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(RENDERED_ANNOTATION));
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    let is_owned = owners.iter().any(|owner| owner.kind == "PortForward");
+    is_owned && (labelled || rendered) || owners.is_empty() && rendered
 }
 
 #[cfg(test)]
@@ -139,22 +162,26 @@ mod tests {
 
     fn wanted(cpu: &str) -> Wanted {
         let child = ChildName { kind: ChildKind::Deployment, name: "db-forward".to_owned() };
-        Wanted { child, body: json!({"spec": {"cpu": cpu}}) }
+        Wanted { child, body: present(cpu, cpu) }
+    }
+
+    fn present(mark: &str, cpu: &str) -> Value {
+        json!({"metadata": {"annotations": {RENDERED_ANNOTATION: mark}}, "spec": {"cpu": cpu}, "status": {}})
     }
 
     #[test]
     fn a_child_is_created_repaired_or_left_alone() {
         assert!(matches!(settle(wanted("1"), None, None), Some(Write::Create(_))));
-        assert_eq!(settle(wanted("1"), Some(&json!({"spec": {"cpu": "1"}, "status": {}})), None), None);
-        assert!(matches!(settle(wanted("1"), Some(&json!({"spec": {"cpu": "2"}})), None), Some(Write::Apply(_))));
+        assert_eq!(settle(wanted("1"), Some(&present("1", "1")), None), None);
+        assert!(matches!(settle(wanted("1"), Some(&present("1", "2")), None), Some(Write::Apply(_))));
     }
 
     #[test]
     fn what_the_server_spells_otherwise_is_written_once() {
-        let spelled = json!({"spec": {"cpu": "1"}});
+        let spelled = present("1000m", "1");
         let answer = Answer::new(&wanted("1000m"), &spelled);
         assert_eq!(settle(wanted("1000m"), Some(&spelled), Some(&answer)), None);
-        assert!(settle(wanted("1000m"), Some(&json!({"spec": {"cpu": "3"}})), Some(&answer)).is_some());
+        assert!(settle(wanted("1000m"), Some(&present("1000m", "3")), Some(&answer)).is_some());
         assert!(settle(wanted("2000m"), Some(&spelled), Some(&answer)).is_some());
     }
 
@@ -170,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_port_forward_owns_is_ours() {
+    fn only_what_a_port_forward_owns_or_left_is_ours() {
         let meta = |value: Value| serde_json::from_value::<ObjectMeta>(value).unwrap();
         let labels = json!({"app.kubernetes.io/managed-by": "fairlead"});
         let owner =
@@ -179,5 +206,11 @@ mod tests {
         assert!(!is_ours(&meta(json!({"labels": labels}))));
         assert!(!is_ours(&meta(json!({"labels": labels, "ownerReferences": owner("Deployment")}))));
         assert!(!is_ours(&meta(json!({"ownerReferences": owner("PortForward")}))));
+        let rendered = json!({"fairlead.dev/rendered": "d"});
+        assert!(is_ours(&meta(json!({"annotations": rendered}))));
+        assert!(is_ours(&meta(json!({"annotations": rendered, "ownerReferences": owner("PortForward")}))));
+        assert!(!is_ours(&meta(
+            json!({"annotations": rendered, "labels": labels, "ownerReferences": owner("Deployment")})
+        )));
     }
 }

@@ -1,16 +1,12 @@
 //! Which writes bring a proxy's objects in line: from members, verdicts and what is there to an ordered list. Pure.
 //! Services come first, since a name that is somebody else's must be known before anything runs under it.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use fairlead_api::{
     PortForward,
     render::{Verdict, key_of},
 };
-use fairlead_config::{ForwardKey, ReadConfig};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
@@ -23,7 +19,7 @@ use super::{
 };
 use crate::{
     names::{ProxyId, ProxyKind},
-    objects::{self, Gateway, Member},
+    objects::{self, Gateway, GatewayObjects, Member},
     settings::Settings,
 };
 
@@ -50,10 +46,8 @@ impl Proxy<'_> {
 
     /// Those, and the refused ones whose last accepted spec goes on: all that the proxy's objects are for.
     fn served(&self) -> Vec<Member<'_>> {
-        let document = ReadConfig::parse(&self.settlement.text);
-        let runs: BTreeSet<ForwardKey> =
-            document.into_iter().flat_map(|document| document.forwards).map(|forward| forward.key).collect();
-        self.all().filter(|member| is_valid(member) || runs.contains(&key_of(member.object))).collect()
+        let runs = |member: &Member<'_>| self.settlement.runs.contains(&key_of(member.object));
+        self.all().filter(|member| is_valid(member) || runs(member)).collect()
     }
 
     fn all(&self) -> impl Iterator<Item = Member<'_>> {
@@ -83,7 +77,8 @@ impl Proxy<'_> {
     pub(super) fn others(&self, present: &Present<'_>) -> serde_json::Result<Vec<Write>> {
         let members = self.served();
         if members.is_empty() {
-            return Ok(Vec::new());
+            // Nobody is left whom it could serve; whoever is refused may yet be accepted, and gets a new one.
+            return Ok(present.parts(self.id, |owners| !owners.is_empty()));
         }
         let input = Gateway {
             id: self.id,
@@ -92,29 +87,38 @@ impl Proxy<'_> {
             ca: self.ca,
             settings: self.settings,
         };
-        let caches = present.caches;
         match self.id.kind {
             ProxyKind::Sidecar(_) => {
-                let config_map = objects::sidecar_config_map(&input);
-                Ok(present.write(ChildKind::ConfigMap, &caches.config_maps, &config_map)?.into_iter().collect())
+                let config_map = self.owned(objects::sidecar_config_map(&input));
+                let write = present.write(ChildKind::ConfigMap, &present.caches.config_maps, &config_map)?;
+                Ok(write.into_iter().collect())
             }
-            ProxyKind::Own(_) | ProxyKind::Shared(_) => {
-                let all = objects::gateway(&input);
-                let at = ObjectName::new(&self.id.namespace, self.id.object_name());
-                let mut writes = Vec::new();
-                writes.extend(present.write(ChildKind::ConfigMap, &caches.config_maps, &all.config_map)?);
-                writes.extend(present.write(ChildKind::Deployment, &caches.deployments, &all.deployment)?);
-                writes.extend(match &all.disruption_budget {
-                    Some(budget) => present.write(ChildKind::PodDisruptionBudget, &caches.budgets, budget)?,
-                    None => present.removal(ChildKind::PodDisruptionBudget, &caches.budgets, &at, |_| true),
-                });
-                writes.extend(match &all.network_policy {
-                    Some(policy) => present.write(ChildKind::NetworkPolicy, &caches.policies, policy)?,
-                    None => present.removal(ChildKind::NetworkPolicy, &caches.policies, &at, |_| true),
-                });
-                Ok(writes)
-            }
+            ProxyKind::Own(_) | ProxyKind::Shared(_) => self.gateway(objects::gateway(&input), present),
         }
+    }
+
+    fn gateway(&self, all: GatewayObjects, present: &Present<'_>) -> serde_json::Result<Vec<Write>> {
+        let caches = present.caches;
+        let at = ObjectName::new(&self.id.namespace, self.id.object_name());
+        let (config_map, deployment) = (self.owned(all.config_map), self.owned(all.deployment));
+        let mut writes = Vec::new();
+        writes.extend(present.write(ChildKind::ConfigMap, &caches.config_maps, &config_map)?);
+        writes.extend(present.write(ChildKind::Deployment, &caches.deployments, &deployment)?);
+        writes.extend(match all.disruption_budget {
+            Some(budget) => present.write(ChildKind::PodDisruptionBudget, &caches.budgets, &self.owned(budget))?,
+            None => present.removal(ChildKind::PodDisruptionBudget, &caches.budgets, &at, |_| true),
+        });
+        writes.extend(match all.network_policy {
+            Some(policy) => present.write(ChildKind::NetworkPolicy, &caches.policies, &self.owned(policy))?,
+            None => present.removal(ChildKind::NetworkPolicy, &caches.policies, &at, |_| true),
+        });
+        Ok(writes)
+    }
+
+    /// Refused members own it too: when the last accepted one goes, it is there for them.
+    fn owned<K: Resource>(&self, mut object: K) -> K {
+        objects::add_owners(object.meta_mut(), self.members);
+        object
     }
 }
 
@@ -158,14 +162,18 @@ impl Present<'_> {
     /// What is left of a proxy without members, where its owners still live: they moved away. What has no living owner
     /// is the garbage collector's, or its user's who deleted the owner and wanted to keep it.
     pub(super) fn leftovers(&self, id: &ProxyId, lives: impl Fn(&str) -> bool) -> Vec<Write> {
+        self.parts(id, |owners| owners.iter().any(|uid| lives(uid)))
+    }
+
+    /// Removes what a proxy is made of, as far as its owners' uids let it.
+    fn parts(&self, id: &ProxyId, may_go: impl Fn(&[String]) -> bool) -> Vec<Write> {
         let at = ObjectName::new(&id.namespace, id.object_name());
-        let moved = |owners: &[String]| owners.iter().any(|uid| lives(uid));
         let caches = self.caches;
         [
-            self.removal(ChildKind::Deployment, &caches.deployments, &at, moved),
-            self.removal(ChildKind::PodDisruptionBudget, &caches.budgets, &at, moved),
-            self.removal(ChildKind::NetworkPolicy, &caches.policies, &at, moved),
-            self.removal(ChildKind::ConfigMap, &caches.config_maps, &at, moved),
+            self.removal(ChildKind::Deployment, &caches.deployments, &at, &may_go),
+            self.removal(ChildKind::PodDisruptionBudget, &caches.budgets, &at, &may_go),
+            self.removal(ChildKind::NetworkPolicy, &caches.policies, &at, &may_go),
+            self.removal(ChildKind::ConfigMap, &caches.config_maps, &at, &may_go),
         ]
         .into_iter()
         .flatten()

@@ -8,6 +8,9 @@ use serde_json::Value;
 /// Path of a field to what stands there, `Null` where nothing does.
 pub(super) type Differences = BTreeMap<String, Value>;
 
+/// Maps that are one value: whatever somebody adds there changes what it means.
+const WHOLE: [&str; 4] = ["selector", "nodeSelector", "podSelector", "matchLabels"];
+
 /// Lists every field of `wanted` that `present` has not or has otherwise.
 pub(super) fn differences(wanted: &Value, present: &Value) -> Differences {
     let mut found = Differences::new();
@@ -15,11 +18,20 @@ pub(super) fn differences(wanted: &Value, present: &Value) -> Differences {
     found
 }
 
+/// Whether somebody added to a list, or took from it: what an apply leaves as it is, since each item is its writer's.
+pub(super) fn has_strays(wanted: &Value, present: &Value) -> bool {
+    differences(wanted, present).values().any(Value::is_array)
+}
+
 fn compare(path: &str, wanted: &Value, present: &Value, found: &mut Differences) {
     match (wanted, present) {
         (Value::Object(wanted), Value::Object(present)) => {
             for (name, value) in wanted {
                 compare(&format!("{path}/{name}"), value, present.get(name).unwrap_or(&Value::Null), found);
+            }
+            let is_whole = WHOLE.iter().any(|name| path.rsplit('/').next() == Some(name));
+            for (name, value) in present.iter().filter(|(name, _)| is_whole && !wanted.contains_key(*name)) {
+                found.insert(format!("{path}/{name}"), value.clone());
             }
         }
         (Value::Array(wanted), Value::Array(present)) if wanted.len() == present.len() => {
@@ -55,5 +67,14 @@ mod tests {
         ] {
             assert_eq!(differences(&wanted, &present).into_keys().collect::<Vec<_>>(), [path]);
         }
+    }
+
+    #[test]
+    fn what_is_added_to_a_selector_or_a_list_counts() {
+        let wanted = json!({"selector": {"a": "1"}, "ports": [{"port": 1}]});
+        let added = json!({"selector": {"a": "1", "b": "2"}, "ports": [{"port": 1}]});
+        assert_eq!(differences(&wanted, &added).into_keys().collect::<Vec<_>>(), ["/selector/b"]);
+        assert!(!has_strays(&wanted, &added));
+        assert!(has_strays(&wanted, &json!({"selector": {"a": "1"}, "ports": [{"port": 1}, {"port": 2}]})));
     }
 }

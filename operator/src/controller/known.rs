@@ -1,7 +1,10 @@
 //! What the leader remembers of one proxy between two looks at it: verdicts, the document it wrote, names that were
 //! somebody else's. Pure, but for the caches it reads. Losing it loses nothing: the cluster has it all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
 
 use fairlead_api::{PortForward, render::Verdict};
 use fairlead_config::ReadConfig;
@@ -16,6 +19,12 @@ use super::{
     writer::WriteError,
 };
 use crate::names::{CONFIG_KEY, ProxyId};
+
+/// No time in milliseconds comes near it; what claims to be that new was not written by an operator.
+const REVISION_LIMIT: u64 = 1 << 53;
+
+/// How often a proxy's word about its revision makes for a new document.
+const OVERTAKING_GAP: Duration = Duration::from_secs(10);
 
 /// What the leader remembers of one proxy.
 #[derive(Default)]
@@ -37,6 +46,8 @@ pub(super) struct Known {
     pub(super) unmade: BTreeMap<String, String>,
     /// Why the last write failed.
     pub(super) failed: Option<String>,
+    /// When a proxy last ran something newer than the document.
+    overtook: Option<Instant>,
 }
 
 /// What became of each member, as it was then.
@@ -77,6 +88,16 @@ impl Judgement {
 }
 
 impl Known {
+    /// Remembers nothing but what runs.
+    pub(super) fn running(document: InForce) -> Self {
+        Self { document, ..Self::default() }
+    }
+
+    /// Whether nothing of an object but its status has changed since it was looked at last.
+    pub(super) fn has_looked_at(&self, object: &PortForward) -> bool {
+        self.editions.get(&name_of(object)) == Some(&Edition::of(object))
+    }
+
     /// Begins a look at the members: one whose spec has changed may want other names now.
     pub(super) fn look_at(&mut self, members: &[PortForward]) {
         let editions = Edition::all(members);
@@ -87,14 +108,18 @@ impl Known {
         }
     }
 
-    /// Whether a write claims a name for a member that doesn't run yet. One that has failed is no claim any more: it
-    /// must not hold up the other members.
-    pub(super) fn is_first(&self, write: &Write, in_force: &InForce) -> bool {
-        let Write::Create(wanted) = write else { return false };
+    /// Whether one of the writes claims a name for a member that doesn't run yet. One that has failed is no claim any
+    /// more: it must not hold up the other members.
+    pub(super) fn claims(&self, writes: &[Write], in_force: &InForce) -> bool {
+        let names = writes.iter().filter(|write| matches!(write, Write::Create(_))).map(|write| &write.child().name);
+        let new: Vec<_> =
+            names.filter(|name| !self.claimed.contains(*name) && !self.unmade.contains_key(*name)).collect();
+        if new.is_empty() {
+            return false;
+        }
         let runs = in_force.text.as_deref().and_then(|text| ReadConfig::parse(text).ok());
-        let runs = runs.is_some_and(|config| config.forwards.iter().any(|f| f.key.name == wanted.child.name));
-        let name = &wanted.child.name;
-        !runs && !self.claimed.contains(name) && !self.unmade.contains_key(name)
+        let runs: BTreeSet<String> = runs.into_iter().flat_map(|config| config.forwards).map(|f| f.key.name).collect();
+        new.into_iter().any(|name| !runs.contains(name))
     }
 
     pub(super) fn gateway_taken(&self, id: &ProxyId) -> bool {
@@ -115,9 +140,10 @@ impl Known {
                 if let Some(document) = outcome.document {
                     self.document = document;
                 }
-                if let Some(answer) = answer {
-                    self.answers.insert(child, answer);
-                }
+                match answer.filter(Answer::is_of_note) {
+                    Some(answer) => self.answers.insert(child, answer),
+                    None => self.answers.remove(&child),
+                };
                 Ok(())
             }
             Err(WriteError::Taken(message)) => {
@@ -127,7 +153,8 @@ impl Known {
             }
             Err(error) => {
                 let problem = format!("{} {} can't be written: {error}", child.kind.resource().kind, child.name);
-                if is_service && matches!((&outcome.write, &error), (Write::Create(_), WriteError::Refused(_))) {
+                let is_refused = matches!(error, WriteError::Refused(_) | WriteError::Invalid(_));
+                if is_service && is_refused && matches!(outcome.write, Write::Create(_)) {
                     self.unmade.insert(child.name, problem.clone());
                 }
                 Err(problem)
@@ -148,15 +175,31 @@ impl Known {
         members.iter().filter_map(of_member).collect()
     }
 
+    /// Takes a proxy's word that it runs this revision, as far as it can be true; answers whether it is news.
+    pub(super) fn overtake(&mut self, revision: u64, now: Instant) -> bool {
+        let is_soon = self.overtook.is_some_and(|before| now < before + OVERTAKING_GAP);
+        let is_known = self.document.text.is_none() || revision <= self.document.revision;
+        if is_soon || is_known || revision >= REVISION_LIMIT {
+            return false;
+        }
+        self.document.revision = revision;
+        self.overtook = Some(now);
+        true
+    }
+
     /// The newest document that anybody knows of.
     pub(super) fn in_force(&self, caches: &Caches, id: &ProxyId) -> InForce {
         let at = ObjectName::new(&id.namespace, id.object_name());
         let present = ours(&caches.config_maps, &at);
-        let text = present.and_then(|map| map.data.as_ref()?.get(CONFIG_KEY).cloned());
-        let revision =
-            text.as_deref().and_then(|text| ReadConfig::parse(text).ok()).map_or(0, |config| config.revision);
+        let text = present.as_ref().and_then(|map| map.data.as_ref()?.get(CONFIG_KEY));
+        if self.document.text.as_deref() == text.map(String::as_str) {
+            return self.document.clone();
+        }
+        let revision = text.and_then(|text| ReadConfig::parse(text).ok()).map_or(0, |config| config.revision);
+        // Nobody but an operator gives numbers, and none gets there.
+        let revision = if revision < REVISION_LIMIT { revision } else { 0 };
         if revision > self.document.revision || self.document.text.is_none() {
-            return InForce { revision, text };
+            return InForce { revision, text: text.map(|text| text.as_str().into()) };
         }
         self.document.clone()
     }

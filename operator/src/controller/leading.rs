@@ -1,10 +1,11 @@
 //! What only the leader does: brings each proxy's objects in line, keeps the connections to its pods, and the status of
 //! its members. One task decides; writes run beside it, at most one for each proxy and each object at a time.
 
+mod documents;
 mod status;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -121,9 +122,7 @@ impl Leading {
         while *leads.borrow_and_update() {
             self.tell_metrics(controller);
             self.start_jobs(controller);
-            let due = [self.work.next_due(), self.statuses.next_due()].into_iter().flatten().min();
-            let far = Instant::now() + TICK;
-            let wake = if self.jobs.len() < JOBS_LIMIT { due.unwrap_or(far).min(far) } else { far };
+            let wake = self.wake(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = leads.changed() => {}
@@ -146,6 +145,16 @@ impl Leading {
         }
     }
 
+    /// When there is something to begin, if nothing else happens before.
+    fn wake(&self, now: Instant) -> Instant {
+        let far = now + TICK;
+        if self.jobs.len() >= JOBS_LIMIT {
+            return far;
+        }
+        let status = self.statuses.next_due().map(|due| due.max(self.budget.ready_at(now)));
+        [self.work.next_due(), status].into_iter().flatten().fold(far, Instant::min)
+    }
+
     fn tell_metrics(&mut self, controller: &Controller) {
         let telemetry = &controller.writer.telemetry;
         telemetry.tick();
@@ -165,9 +174,16 @@ impl Leading {
         let now = Instant::now();
         if let Change::PortForward(name, proxy) = &change {
             self.written.remove(name);
-            if proxy.is_none() {
-                self.statuses.forget(name);
-                self.news.remove(name);
+            match proxy {
+                None => {
+                    self.statuses.forget(name);
+                    self.news.remove(name);
+                }
+                Some(proxy) if self.has_looked_at(controller, name, proxy) => {
+                    // A status was written: ours, or what must not stay.
+                    return self.statuses.add(name.clone(), now);
+                }
+                Some(_) => {}
             }
         }
         if let Change::Pod(_, Some(proxy)) = &change {
@@ -177,6 +193,13 @@ impl Leading {
         controller.note(change).into_iter().for_each(|id| self.work.add(id, now));
     }
 
+    /// Whether nothing of a PortForward but its status has changed since its proxy was looked at last.
+    fn has_looked_at(&self, controller: &Controller, name: &ObjectName, proxy: &ProxyId) -> bool {
+        let object = controller.caches.port_forwards.get(name);
+        let known = self.known.get(proxy).filter(|_| controller.members.proxy_of(name) == Some(proxy));
+        object.zip(known).is_some_and(|(object, known)| known.has_looked_at(&object))
+    }
+
     /// A proxy of these members has something new to say.
     fn hear(&mut self, controller: &Controller, id: &ProxyId) {
         let now = Instant::now();
@@ -184,6 +207,9 @@ impl Leading {
             self.news.entry(name.clone()).or_insert(now);
         }
         self.look_at_members(controller, id, now);
+        if self.overtake(id, now) {
+            self.work.add(id.clone(), now);
+        }
     }
 
     /// A name that was somebody else's is free.
@@ -203,6 +229,9 @@ impl Leading {
             let now = Instant::now();
             if let Some(id) = self.work.pop(now) {
                 self.reconcile(controller, id, now);
+            } else if self.budget.ready_at(now) > now {
+                // Thousands may wait: nobody looks at them while none could be written.
+                return;
             } else if let Some(name) = self.statuses.pop(now) {
                 self.write_status(controller, name, now);
             } else {
@@ -239,11 +268,16 @@ impl Leading {
 
     /// A proxy without members: whatever its former members left behind goes.
     fn leave(&mut self, controller: &Controller, id: &ProxyId) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
-        self.proxies.forget(id);
-        self.known.remove(id);
         self.vacancies.follow(id, std::iter::empty());
+        self.dismiss(controller, id)?;
         let objects = &controller.caches.port_forwards;
-        let lives = |uid: &str| objects.all().iter().any(|object| object.metadata.uid.as_deref() == Some(uid));
+        // One that is being deleted leaves what it owns to the garbage collector, or to the user who wants to keep it.
+        let all = objects.all();
+        let living = all.iter().filter(|object| object.metadata.deletion_timestamp.is_none());
+        // One that is still in it has only not been told yet.
+        let living = living.filter(|object| ProxyId::of(object) != *id);
+        let living: HashSet<&str> = living.filter_map(|object| object.metadata.uid.as_deref()).collect();
+        let lives = |uid: &str| living.contains(uid);
         let present = Present { caches: &controller.caches, answers: &HashMap::new() };
         let writes = present.leftovers(id, lives);
         Ok(writes.into_iter().map(|write| (write, None)).collect())
@@ -273,12 +307,12 @@ impl Leading {
         let answers = std::mem::take(&mut known.answers);
         let present = Present { caches: &controller.caches, answers: &answers };
         let services = proxy.services(&present);
-        let unclaimed = services.as_ref().is_ok_and(|writes| writes.iter().any(|w| known.is_first(w, &in_force)));
+        let unclaimed = services.as_ref().is_ok_and(|writes| known.claims(writes, &in_force));
         // A member runs only once its Service is made: until then the others' configuration stays as it is.
         let others = if unclaimed || known.gateway_taken(id) { Ok(Vec::new()) } else { proxy.others(&present) };
         known.answers = answers;
         let mut writes: Vec<_> = services?.into_iter().map(|write| (write, None)).collect();
-        let document = InForce { revision: settlement.revision, text: Some(settlement.text.clone()) };
+        let document = InForce { revision: settlement.revision, text: Some(Arc::clone(&settlement.text)) };
         writes.extend(others?.into_iter().map(|write| {
             let is_config = write.child().kind == ChildKind::ConfigMap;
             (write, is_config.then(|| document.clone()))
@@ -301,7 +335,7 @@ impl Leading {
         let Some(known) = self.known.get(id) else { return };
         let Some(text) = &known.document.text else { return };
         let pods = controller.pods_of(id).iter().filter_map(PodFacts::to_dial).collect();
-        let assignment = Assignment { pods, document: text.as_str().into(), revision: known.document.revision };
+        let assignment = Assignment { pods, document: Arc::clone(text), revision: known.document.revision };
         self.proxies.assign(id.clone(), assignment);
     }
 

@@ -2,13 +2,16 @@
 //! and the document in force to the next one. Pure. Invariants: an unchanged content keeps its revision; a member whose
 //! new spec is refused goes on as it was accepted last.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use fairlead_api::{
     PortForward,
     render::{AcceptedReason, Place, Rendering, Verdict, key_of, render},
 };
-use fairlead_config::{Config, Forward, ForwardKey, ReadConfig, listeners_overlap, yaml::YamlError};
+use fairlead_config::{Config, Forward, ForwardKey, ReadConfig, yaml::YamlError};
 
 /// What follows the message of a refused object that still runs.
 const GOES_ON: &str = "; until then it goes on as it was accepted last";
@@ -19,15 +22,17 @@ pub(super) struct InForce {
     /// The largest revision that anybody has seen.
     pub(super) revision: u64,
     /// The newest document.
-    pub(super) text: Option<String>,
+    pub(super) text: Option<Arc<str>>,
 }
 
 /// What is to be in force, and the verdict on each member by name.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settlement {
     pub(super) revision: u64,
-    pub(super) text: String,
+    pub(super) text: Arc<str>,
     pub(super) verdicts: BTreeMap<String, Verdict>,
+    /// What stands in the document.
+    pub(super) runs: BTreeSet<ForwardKey>,
 }
 
 /// Renders the members of one proxy. `taken` names those whose Service or gateway is somebody else's, and why.
@@ -39,22 +44,29 @@ pub(super) fn settle(
     now_ms: u64,
 ) -> Result<Settlement, YamlError> {
     let name = |object: &PortForward| object.metadata.name.clone().unwrap_or_default();
-    let (refused, rendered): (Vec<_>, Vec<_>) =
-        members.iter().cloned().partition(|object| taken.contains_key(&name(object)));
-    let Rendering { forwards, verdicts } = render(&rendered, place);
+    let is_taken = |object: &&PortForward| taken.contains_key(&name(object));
+    let refused: Vec<&PortForward> = members.iter().filter(is_taken).collect();
+    let others: Vec<PortForward>;
+    let rendered = if refused.is_empty() {
+        members
+    } else {
+        others = members.iter().filter(|object| !is_taken(object)).cloned().collect();
+        &others
+    };
+    let Rendering { forwards, verdicts } = render(rendered, place);
     let mut verdicts: BTreeMap<ForwardKey, Verdict> = verdicts.into_iter().collect();
-    for object in &refused {
+    for object in refused {
         let message = taken.get(&name(object)).cloned().unwrap_or_default();
         verdicts.insert(key_of(object), Verdict::Refused { reason: AcceptedReason::NameTaken, message });
     }
-    let before = in_force.text.as_deref().and_then(|text| ReadConfig::parse(text).ok());
+    // Reading the document is most of the work, and for the refused alone.
+    let some_refused = verdicts.values().any(|verdict| matches!(verdict, Verdict::Refused { .. }));
+    let before = in_force.text.as_deref().filter(|_| some_refused).and_then(|text| ReadConfig::parse(text).ok());
     let forwards = with_kept(forwards, &mut verdicts, before.as_ref());
-    let (revision, text) = document(forwards, before.as_ref(), in_force, now_ms)?;
-    Ok(Settlement {
-        revision,
-        text,
-        verdicts: verdicts.into_iter().map(|(key, verdict)| (key.name, verdict)).collect(),
-    })
+    let runs = forwards.iter().map(|forward| forward.key.clone()).collect();
+    let (revision, text) = document(forwards, in_force, now_ms)?;
+    let verdicts = verdicts.into_iter().map(|(key, verdict)| (key.name, verdict)).collect();
+    Ok(Settlement { revision, text, verdicts, runs })
 }
 
 /// Adds the last accepted forward of every refused member whose listener nobody else has got meanwhile.
@@ -70,9 +82,7 @@ fn with_kept(
             AcceptedReason::InvalidURL
             | AcceptedReason::InvalidSpec
             | AcceptedReason::PortConflict
-            | AcceptedReason::UnsupportedValue => {
-                forwards.iter().any(|other| listeners_overlap(&other.listen, &forward.listen))
-            }
+            | AcceptedReason::UnsupportedValue => forwards.iter().any(|other| other.excludes(forward)),
         };
         if !lost {
             message.push_str(GOES_ON);
@@ -84,20 +94,15 @@ fn with_kept(
 }
 
 /// A content that is in force keeps its revision; another gets one that is newer than all before, whoever forgot them.
-fn document(
-    forwards: Vec<Forward>,
-    before: Option<&ReadConfig>,
-    in_force: &InForce,
-    now_ms: u64,
-) -> Result<(u64, String), YamlError> {
-    if let (Some(before), Some(text)) = (before, &in_force.text) {
-        let same = Config::new(before.revision, forwards.clone()).to_yaml()?;
-        if same == *text && before.revision == in_force.revision {
-            return Ok((before.revision, same));
-        }
+fn document(forwards: Vec<Forward>, in_force: &InForce, now_ms: u64) -> Result<(u64, Arc<str>), YamlError> {
+    let mut config = Config::new(in_force.revision, forwards);
+    if let Some(text) = &in_force.text
+        && config.to_yaml()? == **text
+    {
+        return Ok((config.revision, Arc::clone(text)));
     }
-    let revision = now_ms.max(in_force.revision + 1);
-    Ok((revision, Config::new(revision, forwards).to_yaml()?))
+    config.revision = now_ms.max(in_force.revision.saturating_add(1));
+    Ok((config.revision, config.to_yaml()?.into()))
 }
 
 #[cfg(test)]

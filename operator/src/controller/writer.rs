@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fairlead_api::{PortForward, PortForwardStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     child::{ChildName, Wanted, Write, is_ours},
+    drift::has_strays,
     index::ObjectName,
 };
 use crate::{
@@ -23,6 +25,9 @@ use crate::{
 
 /// The longest that one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often an object is tried to be changed on which somebody else works.
+const ATTEMPTS: usize = 4;
 
 /// Why a write was not done.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +42,9 @@ pub(super) enum WriteError {
     /// The object isn't there any more, or another one of that name is.
     #[error("the object is gone")]
     Gone,
+    /// It would make no sense, as far as the server knows.
+    #[error("{0}")]
+    Invalid(String),
     #[error("{0}")]
     Refused(String),
     #[error("not written as JSON: {0}")]
@@ -89,10 +97,7 @@ impl Writer {
         namespace: &str,
         wanted: &Wanted,
     ) -> Result<DynamicObject, WriteError> {
-        let object: DynamicObject = serde_json::from_value(wanted.body.clone())?;
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.ask((wanted.child.kind.plural(), "create"), api.create(&params, &object)).await {
-            Ok(created) => self.adopt_fields(api, wanted, created).await,
+        match self.create_new(api, wanted).await {
             Err(WriteError::Taken(_)) => {
                 let present = self.ask((wanted.child.kind.plural(), "get"), api.get(&wanted.child.name)).await?;
                 if is_ours(present.meta()) {
@@ -105,37 +110,98 @@ impl Writer {
                 );
                 Err(WriteError::Taken(taken))
             }
-            Err(error) => Err(error),
+            created => created,
         }
     }
 
-    /// A created object's fields belong to an update, which later applies could not take back: makes them an apply's.
-    async fn adopt_fields(
+    async fn create_new(&self, api: &Api<DynamicObject>, wanted: &Wanted) -> Result<DynamicObject, WriteError> {
+        let object: DynamicObject = serde_json::from_value(wanted.body.clone())?;
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let created = self.ask((wanted.child.kind.plural(), "create"), api.create(&params, &object)).await?;
+        // A created object's fields belong to an update, which later applies could not take back: makes them an apply's.
+        let adopt = |owners: &mut Vec<ManagedFieldsEntry>| {
+            owners
+                .iter_mut()
+                .filter(|entry| is_ours_by(entry, "Update"))
+                .for_each(|entry| entry.operation = Some("Apply".to_owned()));
+        };
+        self.rewrite_owners(api, &wanted.child, created, adopt).await
+    }
+
+    /// Rewrites who owns which field, as the server notes it, and tries again when somebody was faster. What can't be
+    /// rewritten stays: the next apply takes what it needs by force.
+    async fn rewrite_owners(
         &self,
         api: &Api<DynamicObject>,
-        wanted: &Wanted,
-        created: DynamicObject,
+        child: &ChildName,
+        written: DynamicObject,
+        rewrite: fn(&mut Vec<ManagedFieldsEntry>),
     ) -> Result<DynamicObject, WriteError> {
-        let mut fields = created.metadata.managed_fields.clone().unwrap_or_default();
-        for entry in fields.iter_mut().filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER)) {
-            entry.operation = Some("Apply".to_owned());
+        let mut object = written;
+        for _ in 0..ATTEMPTS {
+            let mut owners = object.metadata.managed_fields.clone().unwrap_or_default();
+            rewrite(&mut owners);
+            let meta = json!({"managedFields": owners, "resourceVersion": object.resource_version()});
+            match self.merge(api, child, json!({"metadata": meta})).await {
+                Err(WriteError::Taken(_)) => {
+                    object = self.ask((child.kind.plural(), "get"), api.get(&child.name)).await?
+                }
+                rewritten => return rewritten,
+            }
         }
-        let version = created.resource_version();
-        let body = json!({"metadata": {"managedFields": fields, "resourceVersion": version}});
+        Ok(object)
+    }
+
+    async fn merge(
+        &self,
+        api: &Api<DynamicObject>,
+        child: &ChildName,
+        body: Value,
+    ) -> Result<DynamicObject, WriteError> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let patch = Patch::Merge(&body);
-        match self.ask((wanted.child.kind.plural(), "patch"), api.patch(&wanted.child.name, &params, &patch)).await {
-            Ok(adopted) => Ok(adopted),
-            // Somebody was faster; the next apply takes what it needs by force.
-            Err(WriteError::Taken(_)) => Ok(created),
-            Err(error) => Err(error),
-        }
+        self.ask((child.kind.plural(), "patch"), api.patch(&child.name, &params, &Patch::Merge(body))).await
     }
 
     async fn apply(&self, api: &Api<DynamicObject>, wanted: &Wanted) -> Result<DynamicObject, WriteError> {
+        let applied = self.apply_once(api, wanted).await;
+        let has_strays = match &applied {
+            Ok(applied) => has_strays(&wanted.body, &serde_json::to_value(applied)?),
+            // A list with somebody else's items beside ours may not even be valid.
+            Err(error) => matches!(error, WriteError::Invalid(_)),
+        };
+        if !has_strays {
+            return applied;
+        }
+        match self.replace_lists(api, wanted).await {
+            Err(WriteError::Invalid(_)) if wanted.child.kind.is_cheap() => self.replace(api, wanted).await,
+            replaced => replaced,
+        }
+    }
+
+    /// Makes an object anew that has more than its kind allows beside what is ours.
+    async fn replace(&self, api: &Api<DynamicObject>, wanted: &Wanted) -> Result<DynamicObject, WriteError> {
+        let what = wanted.child.kind.plural();
+        let present = self.ask((what, "get"), api.get(&wanted.child.name)).await?;
+        if !is_ours(present.meta()) {
+            return Ok(present);
+        }
+        self.delete(api, &wanted.child, &present.uid().unwrap_or_default()).await?;
+        self.create_new(api, wanted).await
+    }
+
+    async fn apply_once(&self, api: &Api<DynamicObject>, wanted: &Wanted) -> Result<DynamicObject, WriteError> {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&wanted.body);
         self.ask((wanted.child.kind.plural(), "patch"), api.patch(&wanted.child.name, &params, &patch)).await
+    }
+
+    /// Takes out of the spec's lists what somebody else put there. A merge does, whose fields no apply could take back
+    /// later, so they are made nobody's before the next one.
+    async fn replace_lists(&self, api: &Api<DynamicObject>, wanted: &Wanted) -> Result<DynamicObject, WriteError> {
+        let merged = self.merge(api, &wanted.child, json!({"spec": wanted.body["spec"]})).await?;
+        let disown = |owners: &mut Vec<ManagedFieldsEntry>| owners.retain(|entry| !is_ours_by(entry, "Update"));
+        self.rewrite_owners(api, &wanted.child, merged, disown).await?;
+        self.apply_once(api, wanted).await
     }
 
     async fn delete(&self, api: &Api<DynamicObject>, child: &ChildName, uid: &str) -> Result<(), WriteError> {
@@ -163,11 +229,16 @@ impl Writer {
     }
 }
 
+fn is_ours_by(entry: &ManagedFieldsEntry, operation: &str) -> bool {
+    entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some(operation)
+}
+
 fn judge(error: kube::Error) -> WriteError {
     let kube::Error::Api(status) = error else { return WriteError::Refused(error.to_string()) };
     match status.code {
         404 => WriteError::Gone,
         409 => WriteError::Taken(status.message),
+        422 => WriteError::Invalid(status.message),
         _ => WriteError::Refused(status.message),
     }
 }

@@ -62,11 +62,23 @@ pub(super) fn pod_labels(id: &ProxyId) -> BTreeMap<String, String> {
     super::texts([(key, &value)])
 }
 
+/// Names further owners: PortForwards that are refused, and that may run there when another one goes.
+pub fn add_owners(metadata: &mut ObjectMeta, objects: &[PortForward]) {
+    let owners = metadata.owner_references.get_or_insert_default();
+    let others: Vec<OwnerReference> = objects.iter().map(owner).filter(|owner| !owners.contains(owner)).collect();
+    owners.extend(others);
+    sort(owners);
+}
+
 /// Every member, in the order of names; none of them controls, since only one could.
 fn owners(members: &[Member<'_>]) -> Vec<OwnerReference> {
     let mut owners: Vec<OwnerReference> = members.iter().map(|member| owner(member.object)).collect();
-    owners.sort_by(|a, b| (&a.name, &a.uid).cmp(&(&b.name, &b.uid)));
+    sort(&mut owners);
     owners
+}
+
+fn sort(owners: &mut [OwnerReference]) {
+    owners.sort_by(|a, b| (&a.name, &a.uid).cmp(&(&b.name, &b.uid)));
 }
 
 fn owner(object: &PortForward) -> OwnerReference {

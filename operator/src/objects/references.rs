@@ -10,10 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volu
 
 use super::Member;
 
-/// Where Secrets are mounted, each under its name.
-pub const SECRETS_DIR: &str = "/etc/fairlead/secrets";
-/// Where ConfigMaps are mounted, each under its name.
-pub const CONFIG_MAPS_DIR: &str = "/etc/fairlead/configmaps";
+pub use fairlead_api::render::{CONFIG_MAPS_DIR, SECRETS_DIR};
 
 /// What a proxy mounts besides its configuration, by name, of its own namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ForwardKey, HostPort, Strategy, duration, yaml};
+use crate::{ForwardKey, Hop, HostPort, Scheme, Strategy, duration, listeners_overlap, yaml};
 
 /// The format this crate writes.
 pub const CONFIG_VERSION: u32 = 1;
@@ -54,6 +54,21 @@ pub struct Forward {
     pub max_connections: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
+    /// What targets are dialled through, the first hop first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<Hop>,
+}
+
+impl Forward {
+    /// Tells whether it forwards datagrams; a scheme this version doesn't know is taken for one of streams.
+    pub fn is_datagram(&self) -> bool {
+        self.scheme.parse::<Scheme>().is_ok_and(Scheme::is_datagram)
+    }
+
+    /// Tells whether one of the two can't listen while the other does, as far as their names show.
+    pub fn excludes(&self, other: &Self) -> bool {
+        self.is_datagram() == other.is_datagram() && listeners_overlap(&self.listen, &other.listen)
+    }
 }
 
 /// Dialling nodes without waiting for a client.
@@ -188,6 +203,18 @@ forwards:
         let again = Config::new(read.revision, read.forwards.clone()).to_yaml().unwrap();
         assert_eq!(ReadConfig::parse(&again).unwrap(), read);
         assert_eq!(read.forwards[0].fail_timeout, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_tcp_and_a_udp_forward_share_a_port_number() {
+        let forward = |scheme: &str| {
+            let mut forward = ReadConfig::parse(ONE).unwrap().forwards.remove(0);
+            scheme.clone_into(&mut forward.scheme);
+            forward
+        };
+        for (a, b, want) in [("tcp", "tcp", true), ("tcp", "udp", false), ("udp", "udp", true), ("warp", "tcp", true)] {
+            assert_eq!((forward(a).excludes(&forward(b)), forward(b).excludes(&forward(a))), (want, want), "{a} {b}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub const HEDGE_DELAY: Duration = Duration::from_millis(200);
 /// Connections one forward serves at a time; more wait in the kernel's accept queue.
 pub const MAX_CONNECTIONS: u32 = 10_000;
+/// Associations one UDP forward keeps at a time; the idlest leaves first.
+pub const ASSOCIATIONS: u32 = 65_536;
 /// How long one health check's dial may take where only the interval was given.
 pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The shortest time between two health checks of a node.

@@ -50,10 +50,12 @@ pub enum SchemeError {
 /// A scheme that GOST knows and this build does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedScheme {
-    #[error("scheme \"{0}\" is not built yet: this version forwards local TCP, write tcp")]
+    #[error("scheme \"{0}\" is not built yet: this version forwards local TCP and UDP, write tcp or udp")]
     NotBuiltYet(Scheme),
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
     OutOfScope(Scheme),
+    #[error("hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http and forward")]
+    HopNotBuiltYet(Scheme),
 }
 
 impl Scheme {
@@ -77,10 +79,13 @@ impl Scheme {
 
     /// Tells how far this build serves the scheme.
     pub fn support(self) -> Support {
-        let is_plain_tcp = self.protocol == Protocol::Tcp && self.transport == Transport::Tcp;
+        let is_plain = matches!(
+            (self.protocol, self.transport),
+            (Protocol::Tcp, Transport::Tcp) | (Protocol::Udp, Transport::Udp)
+        );
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
             Support::OutOfScope
-        } else if is_plain_tcp {
+        } else if is_plain {
             Support::Built
         } else {
             Support::NotBuiltYet
@@ -92,6 +97,35 @@ impl Scheme {
         match self.support() {
             Support::Built => Ok(()),
             Support::NotBuiltYet => Err(UnsupportedScheme::NotBuiltYet(self)),
+            Support::OutOfScope => Err(UnsupportedScheme::OutOfScope(self)),
+        }
+    }
+
+    /// Tells how far this build goes through hops of the scheme.
+    pub fn hop_support(self) -> Support {
+        let is_spoken = matches!(
+            self.protocol,
+            Protocol::Auto
+                | Protocol::Socks5
+                | Protocol::Socks4
+                | Protocol::Socks4a
+                | Protocol::Http
+                | Protocol::Forward
+        );
+        if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
+            Support::OutOfScope
+        } else if is_spoken && self.transport == Transport::Tcp {
+            Support::Built
+        } else {
+            Support::NotBuiltYet
+        }
+    }
+
+    /// Refuses a hop of a scheme that this build does not go through, naming it.
+    pub fn check_hop_support(self) -> Result<(), UnsupportedScheme> {
+        match self.hop_support() {
+            Support::Built => Ok(()),
+            Support::NotBuiltYet => Err(UnsupportedScheme::HopNotBuiltYet(self)),
             Support::OutOfScope => Err(UnsupportedScheme::OutOfScope(self)),
         }
     }

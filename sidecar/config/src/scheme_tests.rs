@@ -59,29 +59,17 @@ fn what_gost_would_take_for_auto_or_tcp_is_refused() {
 }
 
 #[test]
-fn only_local_tcp_is_built_and_the_others_are_named() {
-    for text in ["tcp", "tcp+tcp"] {
+fn only_local_tcp_and_udp_are_built_and_the_others_are_named() {
+    for text in ["tcp", "tcp+tcp", "udp", "udp+udp"] {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in [
-        "udp",
-        "rtcp",
-        "rudp",
-        "tls",
-        "kcp",
-        "quic",
-        "socks5",
-        "http",
-        "ss",
-        "relay",
-        "sni",
-        "auto",
-        "forward+ssh",
-        "tcp+tls",
-    ] {
+    for text in
+        ["rtcp", "rudp", "tls", "kcp", "quic", "socks5", "http", "ss", "relay", "sni", "auto", "forward+ssh", "tcp+tls"]
+    {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
-        let message = format!("scheme \"{text}\" is not built yet: this version forwards local TCP, write tcp");
+        let message =
+            format!("scheme \"{text}\" is not built yet: this version forwards local TCP and UDP, write tcp or udp");
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }
     for text in [

@@ -20,12 +20,12 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use control::{ServeControl, Trouble};
-pub(crate) use listener::listen;
+pub(crate) use control::{LoopGuard, Phase, ServeControl, Trouble};
+pub(crate) use listener::{is_wildcard6, lacks_ipv6, listen};
 
 use crate::socket::Socket;
 use crate::workers::{Load, Workers};
-use control::{Admission, LoopGuard, Phase};
+use control::Admission;
 use listener::Watched;
 use verdict::{Verdict, judge, longer, watches, worker_for};
 

@@ -13,12 +13,14 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    dial::{DialError, dial},
+    chain::{Path, reach},
+    dial::DialError,
     group::{Dialing, Group, Node},
     resolve::Resolver,
+    secrets::Secrets,
     selector::{Ticket, Why},
-    socket::Socket,
     stats::ClientCounters,
+    stream::Stream,
 };
 
 /// Dials of one node that may run on after losing; further ones are dropped unjudged.
@@ -36,12 +38,15 @@ pub(crate) struct Dialer {
     pub(crate) timeout: Duration,
     /// The tasks of lost dials.
     pub(crate) judges: TaskTracker,
+    pub(crate) secrets: Arc<Secrets>,
+    /// What is gone through to the nodes.
+    pub(crate) path: Path,
 }
 
-/// A node that answered, and the connection to it.
+/// A node that answered, and the connection to it. Dropped before `answered` or `failed`, the node is unjudged.
 pub(crate) struct Connected {
-    pub(crate) socket: Socket,
-    pub(crate) node: Arc<Node>,
+    stream: Stream,
+    dialing: Dialing,
 }
 
 /// One client's dials.
@@ -52,11 +57,13 @@ struct Race<'a> {
     running: Vec<Attempt>,
     /// When to dial another node beside those that run.
     hedge_at: Option<Instant>,
+    /// A hop before the nodes failed: no further node is dialled.
+    cut_off: bool,
 }
 
 struct Attempt {
     dialing: Dialing,
-    answer: Pin<Box<dyn Future<Output = Result<Socket, DialError>> + Send>>,
+    answer: Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>,
 }
 
 /// Connects the client of `ticket` to the first node of `group` that answers. The error is the last dial's; none if
@@ -67,7 +74,7 @@ pub(crate) async fn connect(
     counters: &ClientCounters,
     ticket: &mut Ticket,
 ) -> Result<Connected, Option<DialError>> {
-    let mut race = Race { group, dialer, ticket, running: Vec::with_capacity(1), hedge_at: None };
+    let mut race = Race { group, dialer, ticket, running: Vec::with_capacity(1), hedge_at: None, cut_off: false };
     let give_up = Instant::now() + dialer.timeout * PATIENCE;
     let mut failure = None;
     loop {
@@ -77,9 +84,15 @@ pub(crate) async fn connect(
         tokio::select! {
             biased;
             (dialing, answer) = first_ended(&mut race.running) => match answer {
-                Ok(socket) => {
+                Ok(stream) => {
                     counters.passed_on.fetch_add(u64::from(!dialing.is_first_of(race.ticket)), Relaxed);
-                    return Ok(race.won(dialing, socket));
+                    return Ok(race.won(dialing, stream));
+                }
+                Err(error) if error.hop != dialer.path.level() => {
+                    // It says nothing about this node, and the next one would meet the same.
+                    drop(dialing);
+                    race.cut_off = true;
+                    failure = Some(error);
                 }
                 Err(error) => {
                     dialing.failed(&error);
@@ -104,6 +117,9 @@ impl Race<'_> {
     /// Dials the next node; false when there is none that helps.
     fn begin(&mut self, why: Why) -> bool {
         self.hedge_at = None;
+        if self.cut_off {
+            return false;
+        }
         let Some((dialing, hedge_after)) = self.group.select(self.ticket, why) else { return false };
         self.running.push(Attempt::begin(dialing, self.dialer));
         if self.running.len() < PARALLEL_DIALS {
@@ -112,40 +128,56 @@ impl Race<'_> {
         true
     }
 
-    fn won(mut self, dialing: Dialing, socket: Socket) -> Connected {
-        let node = Arc::clone(&dialing.node);
-        dialing.answered();
+    fn won(mut self, mut dialing: Dialing, stream: Stream) -> Connected {
+        dialing.note_answer();
         self.leave();
-        Connected { socket, node }
+        Connected { stream, dialing }
     }
 
     /// Leaves the dials under way to be judged.
     fn leave(&mut self) {
-        self.running.drain(..).for_each(|lost| lost.run_on(&self.dialer.judges));
+        self.running.drain(..).for_each(|lost| lost.run_on(self.dialer));
+    }
+}
+
+impl Connected {
+    /// The connection, of a node that has said all it had to.
+    pub(crate) fn answered(self) -> (Stream, Arc<Node>) {
+        let node = Arc::clone(&self.dialing.node);
+        self.dialing.answered();
+        (self.stream, node)
+    }
+
+    /// The connection, and the dial that is still to be judged.
+    pub(crate) fn taken(self) -> (Stream, Dialing) {
+        (self.stream, self.dialing)
     }
 }
 
 impl Attempt {
     fn begin(dialing: Dialing, dialer: &Dialer) -> Self {
-        let answer = dial(Arc::clone(&dialing.node.address), dialer.timeout, Arc::clone(&dialer.resolver));
-        Self { dialing, answer: Box::pin(answer) }
+        let answer = reach(dialer.clone(), Arc::clone(&dialing.node.address));
+        Self { dialing, answer }
     }
 
-    fn run_on(mut self, judges: &TaskTracker) {
+    fn run_on(mut self, dialer: &Dialer) {
+        let level = dialer.path.level();
         if !self.dialing.run_on(JUDGED_LIMIT) {
             return;
         }
-        judges.spawn(async move {
+        dialer.judges.spawn(async move {
             match self.answer.await {
                 Ok(_) => self.dialing.answered_late(),
-                Err(error) => self.dialing.failed(&error),
+                Err(error) if error.hop == level => self.dialing.failed(&error),
+                // Of a hop before it.
+                Err(_) => drop(self.dialing),
             }
         });
     }
 }
 
 /// Waits for whichever attempt ends first, and takes it out.
-async fn first_ended(running: &mut Vec<Attempt>) -> (Dialing, Result<Socket, DialError>) {
+async fn first_ended(running: &mut Vec<Attempt>) -> (Dialing, Result<Stream, DialError>) {
     let (index, answer) = poll_fn(|context: &mut Context<'_>| {
         let ended =
             running.iter_mut().enumerate().find_map(|(index, attempt)| match attempt.answer.as_mut().poll(context) {

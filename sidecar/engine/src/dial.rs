@@ -1,7 +1,7 @@
 //! Dials one node: resolve, then all its addresses by happy eyeballs (RFC 8305), within one time limit.
 //! Says who failed and why; judging what that means for the node is the selector's.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use fairlead_config::HostPort;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -17,12 +17,35 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_PROBES: u32 = 3;
 
-/// A dial that failed: which node, and why. Its text is `status.nodes[].lastError`.
+/// A dial that failed: which node, and why. The cause's text is `status.nodes[].lastError`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{node}: {cause}")]
+#[error("{}{node}: {cause}", HopName(*hop))]
 pub struct DialError {
+    /// The hop that the node is a member of, from 1; none for a target.
+    pub hop: Option<u32>,
     pub node: HostPort,
     pub cause: DialCause,
+}
+
+/// Names a hop before its node.
+struct HopName(Option<u32>);
+
+impl fmt::Display for HopName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |number| write!(f, "hop {number} "))
+    }
+}
+
+impl DialError {
+    /// The error of a target.
+    pub(crate) fn new(node: HostPort, cause: DialCause) -> Self {
+        Self { hop: None, node, cause }
+    }
+
+    /// The same error of a hop's node, where it is not yet another hop's.
+    pub(crate) fn or_of_hop(self, number: u32) -> Self {
+        Self { hop: self.hop.or(Some(number)), ..self }
+    }
 }
 
 /// Why a dial failed.
@@ -38,6 +61,18 @@ pub enum DialCause {
     Unreachable(String),
     #[error("{0}")]
     Other(String),
+    /// A hop answered nonsense, or nothing.
+    #[error("{0}")]
+    Handshake(String),
+    /// A hop wants another login.
+    #[error("{0}")]
+    Login(String),
+    /// A hop says that it can't connect to the node.
+    #[error("{0}")]
+    Rejected(String),
+    /// A file with credentials is missing or unfit: says nothing about any node.
+    #[error("{0}")]
+    Credentials(String),
     /// Every source port towards this node is in use: says nothing about the node.
     #[error("no source port is left on this host towards the node")]
     NoSourcePort,
@@ -55,14 +90,29 @@ impl DialCause {
             Self::Resolve(_) => "resolve",
             Self::Unreachable(_) => "unreachable",
             Self::Other(_) => "other",
+            Self::Handshake(_) => "handshake",
+            Self::Login(_) => "login",
+            Self::Rejected(_) => "rejected",
+            Self::Credentials(_) => "credentials",
             Self::NoSourcePort => "no_source_port",
             Self::Shortage(_) => "shortage",
         }
     }
 
     /// Every label, in the order of [`DialCause::index`].
-    pub const REASONS: [&'static str; 7] =
-        ["refused", "timeout", "resolve", "unreachable", "other", "no_source_port", "shortage"];
+    pub const REASONS: [&'static str; 11] = [
+        "refused",
+        "timeout",
+        "resolve",
+        "unreachable",
+        "other",
+        "no_source_port",
+        "shortage",
+        "handshake",
+        "login",
+        "rejected",
+        "credentials",
+    ];
 
     pub(crate) fn index(&self) -> usize {
         match self {
@@ -73,24 +123,40 @@ impl DialCause {
             Self::Other(_) => 4,
             Self::NoSourcePort => 5,
             Self::Shortage(_) => 6,
+            Self::Handshake(_) => 7,
+            Self::Login(_) => 8,
+            Self::Rejected(_) => 9,
+            Self::Credentials(_) => 10,
         }
     }
 
     /// Whether the failure says something about the node.
     pub(crate) fn is_the_nodes(&self) -> bool {
         match self {
-            Self::NoSourcePort | Self::Shortage(_) => false,
-            Self::Refused | Self::Timeout(_) | Self::Resolve(_) | Self::Unreachable(_) | Self::Other(_) => true,
+            Self::NoSourcePort | Self::Shortage(_) | Self::Credentials(_) => false,
+            Self::Refused
+            | Self::Timeout(_)
+            | Self::Resolve(_)
+            | Self::Unreachable(_)
+            | Self::Other(_)
+            | Self::Handshake(_)
+            | Self::Login(_)
+            | Self::Rejected(_) => true,
         }
     }
 
     /// Whether dialling another node would fail likewise.
     pub(crate) fn is_shortage(&self) -> bool {
-        matches!(self, Self::Shortage(_))
+        matches!(self, Self::Shortage(_) | Self::Credentials(_))
+    }
+
+    /// Whether the same dial may succeed as soon as other connections end.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::NoSourcePort | Self::Shortage(_))
     }
 
     /// The cause of a failed `connect` to `address`.
-    fn of(error: &io::Error, address: SocketAddr) -> Self {
+    pub(crate) fn of(error: &io::Error, address: SocketAddr) -> Self {
         use rustix::io::Errno;
         match Errno::from_io_error(error) {
             Some(Errno::CONNREFUSED) => Self::Refused,
@@ -108,7 +174,7 @@ impl DialCause {
 /// Dials `node` on behalf of a client or a health check; every failure is a [`DialError`].
 pub(crate) async fn dial(node: Arc<HostPort>, limit: Duration, resolver: Arc<Resolver>) -> Result<Socket, DialError> {
     let result = dial_within(&node, limit, &resolver).await;
-    result.map_err(|cause| DialError { node: (*node).clone(), cause })
+    result.map_err(|cause| DialError::new((*node).clone(), cause))
 }
 
 async fn dial_within(node: &HostPort, limit: Duration, resolver: &Resolver) -> Result<Socket, DialCause> {
@@ -225,9 +291,13 @@ mod tests {
             DialCause::Other(text()),
             DialCause::NoSourcePort,
             DialCause::Shortage(text()),
+            DialCause::Handshake(text()),
+            DialCause::Login(text()),
+            DialCause::Rejected(text()),
+            DialCause::Credentials(text()),
         ];
         assert_eq!(causes.each_ref().map(DialCause::reason), DialCause::REASONS);
-        assert_eq!(causes.each_ref().map(DialCause::index), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(causes.each_ref().map(DialCause::index), std::array::from_fn(|index| index));
     }
 
     #[tokio::test]

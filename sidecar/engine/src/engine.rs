@@ -21,16 +21,17 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     accept::ServeControl,
     changes::Changes,
-    forward::local_tcp::LocalTcp,
+    forward::Forwarding,
     health::CHECKS_LIMIT,
     plan::{ForwardPlan, Plan, Planned, difference},
     report,
     resolve::Resolver,
+    secrets::{SecretFiles, Secrets},
     workers::Workers,
 };
 
 /// How long after a failed listen the next attempt is made; doubles up to the limit.
-const LISTEN_RETRY: Duration = Duration::from_secs(1);
+const LISTEN_RETRY: Duration = Duration::from_millis(50);
 const LISTEN_RETRY_LIMIT: Duration = Duration::from_secs(15);
 
 /// What the engine is started with.
@@ -44,7 +45,7 @@ pub struct EngineOptions {
 
 /// A running engine. Dropping it ends every connection at once.
 pub struct Engine {
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
     state: Arc<Mutex<State>>,
     drain_timeout: Duration,
 }
@@ -53,6 +54,7 @@ pub struct Engine {
 pub(crate) struct Context {
     pub(crate) workers: Workers,
     pub(crate) resolver: Arc<Resolver>,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) changes: Changes,
     /// Places for health checks under way, over all forwards.
     pub(crate) health_checks: Arc<Semaphore>,
@@ -75,7 +77,7 @@ pub(crate) struct State {
 pub(crate) struct Running {
     pub(crate) plan: ForwardPlan,
     pub(crate) digest: String,
-    pub(crate) listener: Result<LocalTcp, ListenError>,
+    pub(crate) listener: Result<Forwarding, ListenError>,
     /// Tries a failed listener again.
     retry: Option<AbortOnDropHandle<()>>,
 }
@@ -101,6 +103,7 @@ impl Engine {
         let context = Context {
             workers: Workers::start(options.workers.get())?,
             resolver: Arc::new(Resolver::new(Handle::current())),
+            secrets: Arc::default(),
             changes: Changes::new(),
             health_checks: Arc::new(Semaphore::new(CHECKS_LIMIT)),
             control: Handle::current(),
@@ -120,7 +123,11 @@ impl Engine {
         let difference = difference(&running, &plan.forwards);
         for key in &difference.stop {
             if let Some(stopped) = state.forwards.remove(key) {
-                self.drain(&mut state, stopped);
+                let makes_way = difference.start.iter().filter_map(|key| plan.forwards.get(key)).any(|started| {
+                    started.plan.recipe.is_datagram()
+                        && stopped.plan.excludes(started.plan.recipe, &started.plan.listen)
+                });
+                self.drain(&mut state, stopped, if makes_way { Duration::ZERO } else { self.drain_timeout });
             }
         }
         for key in &difference.update {
@@ -140,6 +147,11 @@ impl Engine {
         state.plan = plan;
         drop(state);
         self.context.changes.notify();
+    }
+
+    /// Replaces what stands in for files that a configuration names; do it before `apply`.
+    pub fn set_secrets(&self, files: SecretFiles) {
+        self.context.secrets.replace(files);
     }
 
     /// What runs and how its nodes fare.
@@ -163,18 +175,22 @@ impl Engine {
             let mut state = self.state();
             state.shut_down = true;
             for (_, stopped) in std::mem::take(&mut state.forwards) {
-                self.drain(&mut state, stopped);
+                self.drain(&mut state, stopped, self.drain_timeout);
             }
             std::mem::take(&mut state.draining)
         };
         while draining.join_next().await.is_some() {}
     }
 
-    fn drain(&self, state: &mut State, stopped: Running) {
+    /// Lets a forward's connections go on for a while. A datagram listener keeps its port as long.
+    fn drain(&self, state: &mut State, stopped: Running, limit: Duration) {
         let Ok(mut forward) = stopped.listener else { return };
         let control = forward.stop();
         while state.draining.try_join_next().is_some() {}
-        state.draining.spawn_on(drain(control, self.drain_timeout), &self.context.control);
+        if limit.is_zero() {
+            control.abort();
+        }
+        state.draining.spawn_on(drain(control, limit), &self.context.control);
     }
 
     fn start_forward(&self, key: &ForwardKey, planned: &Planned) -> Running {
@@ -228,7 +244,7 @@ async fn drain(control: Arc<ServeControl>, limit: Duration) {
 impl Running {
     fn start(key: &ForwardKey, planned: &Planned, context: &Context) -> Self {
         let listener =
-            LocalTcp::start(key, &planned.plan, context).map_err(|error| ListenError::new(&planned.plan, &error));
+            Forwarding::start(key, &planned.plan, context).map_err(|error| ListenError::new(&planned.plan, &error));
         match &listener {
             Ok(_) => tracing::debug!(forward = %key, listen = %planned.plan.listen, "listening"),
             Err(error) => tracing::debug!(forward = %key, %error, "not listening"),

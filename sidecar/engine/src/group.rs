@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct Group {
     /// Who asks, for the log: `forward "shop/db"`.
     name: String,
+    /// The hop that the nodes are members of, from 1; none for targets.
+    hop: Option<u32>,
     members: Mutex<Members>,
     changes: Changes,
 }
@@ -53,12 +55,28 @@ pub(crate) struct Dialing {
     open: bool,
     /// Has one of the node's places for lost dials.
     runs_on: bool,
+    /// When the node answered, where what it answered is still to be judged.
+    answered_at: Option<Instant>,
+}
+
+/// A node that keeps serving one client, and whose fate is told again and again.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    group: Arc<Group>,
+    choice: Choice,
+    pub(crate) node: Arc<Node>,
 }
 
 impl Group {
     pub(crate) fn new(name: String, rules: Rules, addresses: &[HostPort], changes: Changes) -> Self {
         let nodes = addresses.iter().map(Node::new).collect();
-        Self { name, members: Mutex::new(Members { selector: Selector::new(rules, addresses), nodes }), changes }
+        let members = Mutex::new(Members { selector: Selector::new(rules, addresses), nodes });
+        Self { name, hop: None, members, changes }
+    }
+
+    /// The nodes of a hop, which is counted from 1.
+    pub(crate) fn of_hop(number: u32, name: String, rules: Rules, addresses: &[HostPort], changes: Changes) -> Self {
+        Self { hop: Some(number), ..Self::new(name, rules, addresses, changes) }
     }
 
     /// Takes a new list and new rules; nodes in both lists keep their liveness and counters.
@@ -100,8 +118,8 @@ impl Group {
         let members = self.members();
         let report = members.selector.nodes().map(|node| NodeReport {
             address: node.address.to_string(),
-            role: NodeRole::Target,
-            hop: None,
+            role: if self.hop.is_some() { NodeRole::Hop } else { NodeRole::Target },
+            hop: self.hop,
             state: node.state,
             fails: node.fails,
             last_error: node.last_error.map(str::to_owned),
@@ -116,12 +134,20 @@ impl Group {
     }
 
     fn dialing(self: &Arc<Self>, choice: Choice, node: &Arc<Node>, started: Instant) -> Dialing {
-        Dialing { group: Arc::clone(self), choice, node: Arc::clone(node), started, open: true, runs_on: false }
+        Dialing {
+            group: Arc::clone(self),
+            choice,
+            node: Arc::clone(node),
+            started,
+            open: true,
+            runs_on: false,
+            answered_at: None,
+        }
     }
 
-    fn record(&self, choice: &Choice, started: Instant, outcome: Outcome) {
+    fn record(&self, choice: &Choice, started: Instant, outcome: Outcome, at: Instant) {
         let mut members = self.members();
-        let changed = members.selector.record(choice, started, outcome, Instant::now());
+        let changed = members.selector.record(choice, started, outcome, at);
         if !changed {
             return;
         }
@@ -138,9 +164,10 @@ impl Group {
     }
 
     fn tell(&self, address: &HostPort, state: NodeState, error: &str) {
+        let hop = self.hop;
         match state {
-            NodeState::Dead => tracing::warn!(forward = %self.name, node = %address, error, "node is dead"),
-            NodeState::Alive => tracing::info!(forward = %self.name, node = %address, "node is alive"),
+            NodeState::Dead => tracing::warn!(forward = %self.name, hop, node = %address, error, "node is dead"),
+            NodeState::Alive => tracing::info!(forward = %self.name, hop, node = %address, "node is alive"),
             NodeState::Unknown => {}
         }
     }
@@ -167,9 +194,26 @@ impl Dialing {
         ticket.began_with(self.choice.id)
     }
 
+    /// Whether the node was dead when it was chosen.
+    pub(crate) fn is_of_a_dead_node(&self) -> bool {
+        self.choice.dead
+    }
+
+    /// The node, for what is learnt of it after this dial.
+    pub(crate) fn chosen(&self) -> Chosen {
+        let choice = Choice { probe: None, ..self.choice };
+        Chosen { group: Arc::clone(&self.group), choice, node: Arc::clone(&self.node) }
+    }
+
+    /// The node answered just now; what it said may still be judged.
+    pub(crate) fn note_answer(&mut self) {
+        self.answered_at = Some(Instant::now());
+    }
+
     /// The node answered.
     pub(crate) fn answered(mut self) {
-        self.node.counters.answered(self.started.elapsed());
+        let at = self.answered_at.unwrap_or_else(Instant::now);
+        self.node.counters.answered(at.saturating_duration_since(self.started));
         self.close(Outcome::Answered);
     }
 
@@ -196,7 +240,15 @@ impl Dialing {
 
     fn close(&mut self, outcome: Outcome) {
         self.open = false;
-        self.group.record(&self.choice, self.started, outcome);
+        let at = self.answered_at.filter(|_| outcome == Outcome::Answered).unwrap_or_else(Instant::now);
+        self.group.record(&self.choice, self.started, outcome, at);
+    }
+}
+
+impl Chosen {
+    /// What began with a datagram sent at `started`, to be judged as a dial is.
+    pub(crate) fn dialing(&self, started: Instant) -> Dialing {
+        self.group.dialing(self.choice, &self.node, started)
     }
 }
 

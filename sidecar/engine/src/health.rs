@@ -10,10 +10,10 @@ use tokio::{
 };
 
 use crate::{
-    dial::dial,
+    chain::reach,
+    connect::Dialer,
     group::{Dialing, Group},
     plan::HealthCheckPlan,
-    resolve::Resolver,
 };
 
 /// Health checks of one proxy that are under way at a time; further ones wait.
@@ -21,19 +21,26 @@ pub(crate) const CHECKS_LIMIT: usize = 64;
 /// The longest the first check waits, so that forwards which begin together don't check together.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
-/// Checks the group's nodes until dropped; `places` limits the checks of all forwards together.
-pub(crate) async fn check(group: Arc<Group>, plan: HealthCheckPlan, resolver: Arc<Resolver>, places: Arc<Semaphore>) {
+/// Checks the group's nodes until dropped, each round with the `dialer` of that time; `places` limits the checks of all
+/// forwards together.
+pub(crate) async fn check(
+    group: Arc<Group>,
+    plan: HealthCheckPlan,
+    dialer: impl Fn() -> Dialer + Send,
+    places: Arc<Semaphore>,
+) {
     sleep(plan.interval.min(FIRST_WITHIN).mul_f64(rand::random())).await;
     let mut ticks = interval(plan.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let dialer = &Dialer { timeout: plan.timeout, ..dialer() };
         join_all(group.nodes().iter().enumerate().map(|(index, _)| {
-            let (group, resolver, places) = (&group, &resolver, &places);
+            let (group, places) = (&group, &places);
             async move {
                 let Ok(_place) = places.acquire().await else { return };
                 if let Some(dialing) = group.dial_at(index) {
-                    judge(dialing, plan.timeout, resolver).await;
+                    judge(dialing, dialer).await;
                 }
             }
         }))
@@ -41,9 +48,11 @@ pub(crate) async fn check(group: Arc<Group>, plan: HealthCheckPlan, resolver: Ar
     }
 }
 
-async fn judge(dialing: Dialing, timeout: Duration, resolver: &Arc<Resolver>) {
-    match dial(Arc::clone(&dialing.node.address), timeout, Arc::clone(resolver)).await {
+async fn judge(dialing: Dialing, dialer: &Dialer) {
+    match reach(dialer.clone(), Arc::clone(&dialing.node.address)).await {
         Ok(_) => dialing.answered(),
-        Err(error) => dialing.failed(&error),
+        Err(error) if error.hop == dialer.path.level() => dialing.failed(&error),
+        // Of a hop before it.
+        Err(_) => drop(dialing),
     }
 }

@@ -1,13 +1,17 @@
 //! The forwarding engine: ports in, connections out. Knows no Kubernetes, no files and no flags.
 //!
 //! The life of one connection, in reading order: `accept` takes a client on one of the `workers` and hands it to a
-//! recipe in `forward`; `connect` asks the `group`'s `selector` for nodes and `dial`s them until one answers;
-//! `relay` copies both ways. `engine` runs a `plan` made of a `fairlead_config::Config`, goes from one plan to the
-//! next by difference, and `report`s what the nodes are like.
+//! recipe in `forward`; `connect` asks the `group`'s `selector` for nodes and `dial`s them, through the hops of a
+//! `chain` if there is one (each asked in its `protocol`), until one answers; `relay` copies both ways. A datagram
+//! goes through `datagram` to its client's `association` instead. `engine` runs a `plan` made of a
+//! `fairlead_config::Config`, goes from one plan to the next by difference, and `report`s what the nodes are like.
 
 mod accept;
+mod association;
+mod chain;
 mod changes;
 mod connect;
+mod datagram;
 mod dial;
 mod engine;
 mod forward;
@@ -15,19 +19,24 @@ mod group;
 mod health;
 mod pipe;
 mod plan;
+mod protocol;
 mod relay;
 mod report;
 mod resolve;
+mod secrets;
 mod selector;
 mod socket;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod workers;
 
 pub use dial::{DialCause, DialError};
 pub use engine::{Engine, EngineOptions, ListenError};
 pub use plan::Plan;
 pub use relay::CopyError;
-pub use report::{ForwardStats, NodeStats};
+pub use report::{DatagramStats, ForwardStats, NodeStats};
+pub use secrets::SecretFiles;
 pub use stats::{DIAL_SECONDS, HistogramView};

@@ -1,6 +1,9 @@
 //! `Plan`: a configuration with everything resolved, nothing left unsaid. From `Config` by a pure function;
 //! the engine runs the difference of two plans. A forward that can't be planned is refused alone.
 
+mod hop;
+mod recipe;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use fairlead_config::{
@@ -8,6 +11,9 @@ use fairlead_config::{
 };
 
 use crate::selector::Rules;
+
+pub(crate) use hop::{HopPlan, HopProtocol, HopSettings};
+pub(crate) use recipe::Recipe;
 
 /// Everything one proxy runs, and what it refused.
 #[derive(Debug, Clone, Default)]
@@ -27,12 +33,16 @@ pub(crate) struct Planned {
 /// One forward, fully resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ForwardPlan {
+    pub(crate) recipe: Recipe,
     pub(crate) listen: HostPort,
     pub(crate) targets: Vec<HostPort>,
+    /// What targets are dialled through, the first hop first.
+    pub(crate) chain: Vec<HopPlan>,
     pub(crate) rules: Rules,
     pub(crate) dial_timeout: Duration,
     /// None: connections may idle for ever.
     pub(crate) idle_timeout: Option<Duration>,
+    /// For UDP: associations.
     pub(crate) max_connections: usize,
     pub(crate) health_check: Option<HealthCheckPlan>,
 }
@@ -86,13 +96,13 @@ impl Plan {
 
     fn resolve(&self, forward: Forward) -> Result<ForwardPlan, (RefusedReason, String)> {
         let key = &forward.key;
-        if forward.scheme != "tcp" {
+        let Some(recipe) = Recipe::of(&forward) else {
             let message = format!(
                 "forward {key}: this proxy can't run scheme {:?}; restart it with a newer image",
                 forward.scheme
             );
             return Err((RefusedReason::ProxyTooOld, message));
-        }
+        };
         if self.forwards.contains_key(key) {
             return Err((RefusedReason::InvalidSpec, format!("forward {key} is in the configuration twice; keep one")));
         }
@@ -101,17 +111,31 @@ impl Plan {
                 format!("forward {key}: a proxy runs at most {} forwards; put it on another", defaults::FORWARDS_LIMIT);
             return Err((RefusedReason::InvalidSpec, message));
         }
-        if let Some((other, _)) = self.forwards.iter().find(|(_, p)| listeners_overlap(&p.plan.listen, &forward.listen))
-        {
+        let is_taken = |(_, planned): &(_, &Planned)| planned.plan.excludes(recipe, &forward.listen);
+        if let Some((other, _)) = self.forwards.iter().find(is_taken) {
             let message =
                 format!("forward {key}: {} is taken by forward {other}; choose another listen port", forward.listen);
             return Err((RefusedReason::PortConflict, message));
         }
-        let problems = problems(&forward);
+        let (chain, wrong) = hop::chain(&forward)
+            .map_err(|message| (RefusedReason::ProxyTooOld, format!("forward {key}: {message}")))?;
+        let problems = [problems(&forward, recipe), recipe.problems(&forward), wrong].concat();
         if !problems.is_empty() {
             return Err((RefusedReason::InvalidSpec, format!("forward {key}: {}", problems.join("; "))));
         }
-        Ok(with_defaults(forward))
+        Ok(with_defaults(forward, recipe, chain))
+    }
+}
+
+impl ForwardPlan {
+    /// Whether a listener of this plan can go on with the other one.
+    fn listens_as(&self, other: &Self) -> bool {
+        self.listen == other.listen && self.recipe.is_datagram() == other.recipe.is_datagram()
+    }
+
+    /// Whether a forward of this recipe can't listen there while this one listens.
+    pub(crate) fn excludes(&self, recipe: Recipe, listen: &HostPort) -> bool {
+        self.recipe.is_datagram() == recipe.is_datagram() && listeners_overlap(&self.listen, listen)
     }
 }
 
@@ -121,7 +145,7 @@ pub(crate) fn difference(old: &BTreeMap<ForwardKey, Planned>, new: &BTreeMap<For
     for (key, running) in old {
         match new.get(key) {
             Some(planned) if planned.plan == running.plan => {}
-            Some(planned) if planned.plan.listen == running.plan.listen => difference.update.push(key.clone()),
+            Some(planned) if planned.plan.listens_as(&running.plan) => difference.update.push(key.clone()),
             Some(_) => {
                 difference.stop.push(key.clone());
                 difference.start.push(key.clone());
@@ -133,10 +157,12 @@ pub(crate) fn difference(old: &BTreeMap<ForwardKey, Planned>, new: &BTreeMap<For
     difference
 }
 
-fn with_defaults(forward: Forward) -> ForwardPlan {
+fn with_defaults(forward: Forward, recipe: Recipe, chain: Vec<HopPlan>) -> ForwardPlan {
     ForwardPlan {
+        recipe,
         listen: forward.listen,
         targets: forward.targets,
+        chain,
         rules: Rules {
             strategy: forward.strategy.unwrap_or_default(),
             max_fails: forward.max_fails.unwrap_or(defaults::MAX_FAILS),
@@ -145,7 +171,7 @@ fn with_defaults(forward: Forward) -> ForwardPlan {
         },
         dial_timeout: forward.dial_timeout.unwrap_or(defaults::DIAL_TIMEOUT),
         idle_timeout: forward.idle_timeout.filter(|timeout| !timeout.is_zero()),
-        max_connections: forward.max_connections.unwrap_or(defaults::MAX_CONNECTIONS) as usize,
+        max_connections: forward.max_connections.unwrap_or(recipe.max_connections()) as usize,
         health_check: forward.health_check.map(|check| HealthCheckPlan {
             interval: check.interval,
             timeout: check.timeout.unwrap_or(defaults::HEALTH_CHECK_TIMEOUT),
@@ -154,9 +180,9 @@ fn with_defaults(forward: Forward) -> ForwardPlan {
 }
 
 /// A check on what render has checked before: the document may have been written by anybody.
-fn problems(forward: &Forward) -> Vec<String> {
+fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
     let targets = forward.targets.len();
-    let max_connections = forward.max_connections.unwrap_or(defaults::MAX_CONNECTIONS);
+    let max_connections = forward.max_connections.unwrap_or(recipe.max_connections());
     let checks = [
         (forward.listen.port == 0, "listen.port is 0; write 1 to 65535".to_owned()),
         (
@@ -166,7 +192,7 @@ fn problems(forward: &Forward) -> Vec<String> {
                 forward.listen.host
             ),
         ),
-        (targets == 0, "targets is empty; name at least one host:port".to_owned()),
+        (targets == 0 && forward.chain.is_empty(), "targets is empty; name at least one host:port".to_owned()),
         (
             targets > defaults::TARGETS_LIMIT,
             format!("targets has {targets} entries; at most {} are served", defaults::TARGETS_LIMIT),

@@ -5,6 +5,7 @@
 
 mod direction;
 mod idle;
+mod layered;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,8 @@ use tokio::io::Interest;
 use crate::socket::Socket;
 use direction::{Direction, Failure};
 use idle::IdleClock;
+
+pub(crate) use layered::relay_layered;
 
 /// The bytes passed on so far; one instance per worker, in cache lines of its own, keeps the counting cheap.
 #[derive(Debug, Default)]

@@ -1,13 +1,17 @@
 //! The engine's two views of itself, both snapshots: the `Report` (what runs, who is alive) and the counters.
 
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
 use fairlead_config::{
-    ForwardKey, ForwardReport, ForwardState, HostPort, NodeReport, NodeState, REPORT_VERSION, Refused, Report,
+    ForwardKey, ForwardReport, ForwardState, HostPort, NodeReport, NodeRole, NodeState, REPORT_VERSION, Refused, Report,
 };
 
 use crate::{
     dial::DialCause,
     engine::{Running, State},
-    stats::HistogramView,
+    group::Node,
+    plan::ForwardPlan,
+    stats::{Dropped, HistogramView},
 };
 
 /// Counters of one forward.
@@ -29,12 +33,31 @@ pub struct ForwardStats {
     /// Bytes sent to nodes, and to clients.
     pub bytes_to_upstream: u64,
     pub bytes_to_client: u64,
+    /// None: the forward carries streams.
+    pub datagrams: Option<DatagramStats>,
     pub nodes: Vec<NodeStats>,
+}
+
+/// Counters of a forward's datagrams.
+#[derive(Debug, Clone, Default)]
+pub struct DatagramStats {
+    /// Datagrams sent to nodes, and to clients.
+    pub to_upstream: u64,
+    pub to_client: u64,
+    /// Dropped ones, in the order of [`DatagramStats::REASONS`].
+    pub dropped: [u64; Dropped::REASONS.len()],
+}
+
+impl DatagramStats {
+    /// Why datagrams are dropped: the labels of the metric.
+    pub const REASONS: [&'static str; Dropped::REASONS.len()] = Dropped::REASONS;
 }
 
 /// Counters of one node.
 #[derive(Debug, Clone)]
 pub struct NodeStats {
+    /// The hop that the node is a member of, from 1; none for a target.
+    pub hop: Option<u32>,
     pub address: HostPort,
     pub state: NodeState,
     /// Clients connected to this node so far.
@@ -64,6 +87,15 @@ pub(crate) fn stats(state: &State) -> Vec<ForwardStats> {
 fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) -> ForwardReport {
     let (key, digest) = (key.clone(), running.digest.clone());
     match (&running.listener, refused) {
+        (Ok(forward), None) if forward.lack().is_some() => ForwardReport {
+            key,
+            digest,
+            state: ForwardState::Failed,
+            listening: None,
+            reason: Some("CredentialsMissing".to_owned()),
+            message: forward.lack(),
+            nodes: forward.nodes(),
+        },
         (Ok(forward), _) => ForwardReport {
             key,
             digest,
@@ -81,9 +113,22 @@ fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) ->
             listening: None,
             reason: Some("ListenFailed".to_owned()),
             message: Some(error.to_string()),
-            nodes: running.plan.targets.iter().map(undialled).collect(),
+            nodes: undialled_nodes(&running.plan),
         },
     }
+}
+
+/// The counters of nodes, with their states in the same order; of the members of a hop, if one is named.
+pub(crate) fn node_stats(hop: Option<u32>, nodes: &[Arc<Node>], states: &[NodeReport]) -> Vec<NodeStats> {
+    let of_node = |(node, report): (&Arc<Node>, &NodeReport)| NodeStats {
+        hop,
+        address: (*node.address).clone(),
+        state: report.state,
+        connections: node.counters.connections.load(Relaxed),
+        failures: node.counters.failures(),
+        dial_times: node.counters.dial_times(),
+    };
+    nodes.iter().zip(states).map(of_node).collect()
 }
 
 fn of_refused(refused: &Refused) -> ForwardReport {
@@ -98,11 +143,17 @@ fn of_refused(refused: &Refused) -> ForwardReport {
     }
 }
 
-fn undialled(target: &HostPort) -> NodeReport {
+fn undialled_nodes(plan: &ForwardPlan) -> Vec<NodeReport> {
+    let hops = plan.chain.iter().zip(1..);
+    let hops = hops.flat_map(|(hop, number)| hop.nodes.iter().map(move |node| undialled(Some(number), node)));
+    hops.chain(plan.targets.iter().map(|target| undialled(None, target))).collect()
+}
+
+fn undialled(hop: Option<u32>, node: &HostPort) -> NodeReport {
     NodeReport {
-        address: target.to_string(),
-        role: fairlead_config::NodeRole::Target,
-        hop: None,
+        address: node.to_string(),
+        role: if hop.is_some() { NodeRole::Hop } else { NodeRole::Target },
+        hop,
         state: NodeState::Unknown,
         fails: 0,
         last_error: None,

@@ -77,6 +77,8 @@ pub(crate) struct Choice {
     pub(crate) index: usize,
     /// The number of the trial, when this dial tries a dead node whose time is over; others wait for its outcome.
     pub(crate) probe: Option<u64>,
+    /// The node is dead, and tried all the same.
+    pub(crate) dead: bool,
     /// When to dial another node if this one is still silent.
     pub(crate) hedge_after: Option<Duration>,
 }
@@ -166,11 +168,12 @@ impl Selector {
         let only = self.nodes.len() == 1;
         let trial = !only && self.is_dead(index) && self.is_due(index, now) && self.nodes[index].probing.is_none();
         let probe = trial.then(|| self.number());
+        let dead = self.is_dead(index);
         let node = &mut self.nodes[index];
         node.probing = node.probing.or(probe);
         ticket.tried.push(node.id);
         let hedge_after = hedge_after(self.rules.hedge_delay, node.usual_dial, probe.is_some()).filter(|_| !only);
-        Some(Choice { id: node.id, index, probe, hedge_after })
+        Some(Choice { id: node.id, index, probe, dead, hedge_after })
     }
 
     /// Takes the outcome of a dial that began at `started`; true when the node's state changed by it.
@@ -207,7 +210,7 @@ impl Selector {
     /// A dial of the node at a place of the list, for whoever doesn't come on a client's behalf.
     pub(crate) fn choice(&self, index: usize) -> Option<Choice> {
         let id = self.nodes.get(index)?.id;
-        Some(Choice { id, index, probe: None, hedge_after: None })
+        Some(Choice { id, index, probe: None, dead: self.is_dead(index), hedge_after: None })
     }
 
     fn fresh(&mut self, address: &HostPort) -> Node {

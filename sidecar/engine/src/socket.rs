@@ -2,6 +2,8 @@
 //! Besides what tokio's own stream hears of, it hears of urgent data (RFC 6093): the kernel stops a read before an
 //! urgent byte, and so such a read says nothing about what is behind it.
 
+mod adapter;
+
 use std::{
     io,
     net::{SocketAddr, TcpStream},

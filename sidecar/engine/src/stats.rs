@@ -24,6 +24,51 @@ pub(crate) struct ClientCounters {
     pub(crate) copy_errors: AtomicU64,
 }
 
+/// Why a datagram was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// No node could be reached, or none resolved.
+    NoNode,
+    /// This host has no room for another association.
+    NoRoom,
+    /// Too many datagrams wait for a name to be resolved.
+    QueueFull,
+    /// The system's send buffer is full.
+    BufferFull,
+    /// It is larger than its way takes.
+    TooBig,
+    /// The system refused it for another reason.
+    Refused,
+}
+
+impl Dropped {
+    /// Every label, in the order of the variants.
+    pub(crate) const REASONS: [&'static str; 6] =
+        ["no_node", "no_room", "queue_full", "buffer_full", "too_big", "refused"];
+}
+
+/// What one worker has done with a forward's datagrams; has cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct DatagramCounters {
+    pub(crate) to_upstream: AtomicU64,
+    pub(crate) to_client: AtomicU64,
+    pub(crate) bytes_to_upstream: AtomicU64,
+    pub(crate) bytes_to_client: AtomicU64,
+    dropped: [AtomicU64; Dropped::REASONS.len()],
+}
+
+impl DatagramCounters {
+    pub(crate) fn drop(&self, why: Dropped, datagrams: usize) {
+        self.dropped[why as usize].fetch_add(datagrams as u64, Relaxed);
+    }
+
+    /// Dropped datagrams by reason, in the order of [`Dropped::REASONS`].
+    pub(crate) fn dropped(&self) -> [u64; Dropped::REASONS.len()] {
+        std::array::from_fn(|index| self.dropped[index].load(Relaxed))
+    }
+}
+
 /// How dials to a node ended.
 #[derive(Debug, Default)]
 pub(crate) struct NodeCounters {

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::condition;
 use crate::{
-    cluster::{CLUSTER_SOON, Objects, block_on},
+    cluster::{CLUSTER_SOON, Objects, runtime},
     deadline::await_some,
 };
 
@@ -40,15 +40,14 @@ impl History {
         let told = Arc::clone(&seen);
         let api: Api<PortForward> = objects.api();
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let task = block_on(async move {
-            tokio::spawn(watcher(api, only).for_each(move |event| {
-                // A watch that failed begins anew with the present state.
-                if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
-                    lock(&told).push(Seen { at: Instant::now(), object });
-                }
-                std::future::ready(())
-            }))
+        let states = watcher(api, only).for_each(move |event| {
+            // A watch that failed begins anew with the present state.
+            if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
+                lock(&told).push(Seen { at: Instant::now(), object });
+            }
+            std::future::ready(())
         });
+        let task = runtime().spawn(states);
         Self { seen, task }
     }
 

@@ -2,7 +2,7 @@
 //! at once, and a simulated proxy at an address of its own. From Deployments to [`Simulated`] ones.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -33,8 +33,7 @@ const AT_ONCE: usize = 8;
 /// All simulated proxies.
 pub(super) struct Fleet {
     client: Client,
-    /// By namespace and name of their Deployment.
-    proxies: Mutex<BTreeMap<(String, String), Arc<Simulated>>>,
+    proxies: Mutex<Vec<Arc<Simulated>>>,
     /// One authority signs for every connection of this operator.
     acceptor: OnceCell<TlsAcceptor>,
     problem: watch::Sender<Option<String>>,
@@ -51,12 +50,12 @@ impl Fleet {
 
     /// Every proxy there is.
     pub(super) fn proxies(&self) -> Vec<Arc<Simulated>> {
-        self.lock().values().cloned().collect()
+        self.lock().clone()
     }
 
     /// How many of them an operator hears.
     pub(super) fn heard(&self) -> usize {
-        self.lock().values().filter(|proxy| proxy.is_heard()).count()
+        self.lock().iter().filter(|proxy| proxy.is_heard()).count()
     }
 
     /// What went wrong first, once something did.
@@ -71,7 +70,11 @@ impl Fleet {
     async fn follow(self: Arc<Self>) {
         let deployments: Api<Deployment> = Api::all(self.client.clone());
         let watched = watcher::watcher(deployments, watcher::Config::default().labels(OURS));
-        let made = watched.default_backoff().applied_objects().filter_map(async |object| object.ok());
+        let mut seen = HashSet::new();
+        let made = watched.default_backoff().applied_objects().filter_map(move |deployment| {
+            let is_new = |deployment: &Deployment| seen.insert((deployment.namespace(), deployment.name_any()));
+            std::future::ready(deployment.ok().filter(is_new))
+        });
         made.for_each_concurrent(AT_ONCE, |deployment| async {
             let name = deployment.name_any();
             if let Err(error) = self.run(deployment).await {
@@ -84,9 +87,6 @@ impl Fleet {
 
     async fn run(&self, deployment: Deployment) -> Result<()> {
         let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
-        if self.lock().contains_key(&(namespace.clone(), name.clone())) {
-            return Ok(());
-        }
         let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
         let data = config_maps.get(&name).await.context("its ConfigMap")?.data.unwrap_or_default();
         let file = |key: &str| data.get(key).with_context(|| format!("a ConfigMap without {key}"));
@@ -95,10 +95,8 @@ impl Fleet {
         let acceptor = self.acceptor.get_or_try_init(|| async { admin::acceptor(authorities) }).await?.clone();
         let ip = free_address();
         admin::serve(SocketAddr::from((ip, ADMIN_PORT)), acceptor, Arc::clone(&proxy)).await?;
-        if self.lock().insert((namespace.clone(), name.clone()), proxy).is_none() {
-            self.make_pod(&namespace, &name, &deployment, ip).await.context("its Pod")?;
-        }
-        Ok(())
+        self.lock().push(proxy);
+        self.make_pod(&namespace, &name, &deployment, ip).await.context("its Pod")
     }
 
     async fn make_pod(&self, namespace: &str, name: &str, deployment: &Deployment, ip: Ipv4Addr) -> Result<()> {
@@ -112,7 +110,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Simulated>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Simulated>>> {
         self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

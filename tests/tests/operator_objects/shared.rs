@@ -80,7 +80,7 @@ fn the_older_one_keeps_the_port_and_the_younger_one_takes_over_when_it_goes() {
     assert!(message(&refused, "Accepted").contains("z-older"), "{refused:?}");
     assert_eq!(scene.find::<Service>("a-younger"), None);
     scene.await_letter(address, 'A');
-    assert_eq!(owners(&scene.find::<Deployment>("edge-gateway").expect("the Deployment")), ["z-older"]);
+    scene.await_object("edge-gateway", "both owners", |object: &Deployment| owners(object) == ["a-younger", "z-older"]);
 
     scene.apply::<PortForward>(&forward("z-older", other, &[&a], edge()));
     scene.await_ready("a-younger");

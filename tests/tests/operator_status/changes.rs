@@ -101,7 +101,7 @@ fn programmed_is_never_ahead_of_the_proxies_while_reports_come_all_the_time() {
     let to = |target: &Target| forward("db", port, &[target], json!({"maxConnections": 1000}));
     scene.apply_ready(&[&to(&a)]);
     let (_, address) = scene.await_pod("db-forward", port);
-    let history = History::of(&*scene, "db");
+    let history = History::of(&scene, "db");
     for (target, letter) in [(&b, 'B'), (&a, 'A')].into_iter().cycle().take(6) {
         let mark = history.mark();
         let generation = scene.apply::<PortForward>(&to(target)).metadata.generation;

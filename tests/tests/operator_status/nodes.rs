@@ -49,7 +49,7 @@ fn a_dead_target_shows_at_once_and_a_flapping_one_causes_few_writes() {
     let port = ports::free();
     scene.apply_ready(&[&forward("db", port, &[&a, &b], json!({}))]);
     let (_, address) = scene.await_pod("db-forward", port);
-    let history = History::of(&*scene, "db");
+    let history = History::of(&scene, "db");
     let node = a.address().to_string();
     time_to_state(&history, &node, "Alive", first_answer(address, 'A'));
     let mark = scene.await_idle();
@@ -108,7 +108,7 @@ fn a_target_that_nobody_dialled_is_unknown_and_a_health_check_soon_knows() {
         forward("asked", ports::free(), &[&a], json!({"healthCheck": {"interval": "2s", "timeout": "1s"}})),
         forward("unasked", ports::free(), &[&b], json!({})),
     ];
-    let history = History::of(&*scene, "asked");
+    let history = History::of(&scene, "asked");
     scene.apply_ready(&forwards.iter().collect::<Vec<_>>());
     let programmed = history.await_seen(0, "programmed", |object| says(object, "Programmed").0 == "True");
     let known = history
@@ -129,7 +129,7 @@ fn of_several_targets_only_those_that_were_dialled_have_a_state() {
     let Some(scene) = Scene::open(NEVER) else { return };
     let (a, b) = (Target::letter('A'), Target::letter('B'));
     let port = ports::free();
-    let history = History::of(&*scene, "db");
+    let history = History::of(&scene, "db");
     scene.apply_ready(&[&forward("db", port, &[&a, &b], json!({}))]);
     let (_, address) = scene.await_pod("db-forward", port);
     first_answer(address, 'A');

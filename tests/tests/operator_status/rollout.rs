@@ -46,7 +46,7 @@ fn a_rolling_restart_and_more_replicas_flip_neither_programmed_nor_ready() {
     let port = ports::free();
     let with = |replicas: u32| forward("db", port, &[&target], json!({"gateway": {"replicas": replicas}}));
     scene.apply_ready(&[&with(1)]);
-    let history = History::of(&*scene, "db");
+    let history = History::of(&scene, "db");
     history.await_seen(0, "the present state", |object| says_now(object, "Ready", "True"));
     let restart = |pods: usize| {
         let before = scene.kubelet().pods();

@@ -135,7 +135,7 @@ fn what_gost_leaves_unverified_is_written_out_with_a_warning() {
     for (hop, line, warning) in [
         ("http+tls://s:1", Some("insecureSkipVerify: true"), "GOST trusts any certificate unless secure=true"),
         ("http+tls://s:1?secure=false", Some("insecureSkipVerify: true"), "GOST trusts any certificate"),
-        ("http+tls://s:1?secure=true", None, "this version runs no chain yet"),
+        ("http+tls://s:1?secure=true", None, "scheme \"http+tls\" of a hop is not built yet"),
         ("http+tls://s:1?ca=/ca.pem", Some("name: tcp-1-hop-1-ca"), "checks the certificate's issuer and not its name"),
         ("forward+ssh://s:22", Some("insecureIgnoreHostKey: true"), "GOST trusts any host key"),
         ("forward+ssh://s:22?ssh_known_hosts=/k", Some("name: tcp-1-hop-1-known-hosts"), "under the key known_hosts"),

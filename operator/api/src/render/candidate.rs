@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use fairlead_config::{
-    Forward, Scheme, defaults, digest, duration, is_local_address,
-};
+use fairlead_config::{Forward, Scheme, defaults, digest, duration, is_local_address};
 use serde_json::json;
 
 use super::{Place, chain, fields, key_of, link, problems::Problems, problems::Refusal};
@@ -74,6 +72,10 @@ fn check_shape(object: &PortForward, problems: &mut Problems) {
 
 /// Refuses what is well written and what a proxy's plan would refuse all the same, in the words of the spelling.
 fn check_values(forward: &Forward, is_url: bool, problems: &mut Problems) {
+    if forward.is_datagram() && !forward.chain.is_empty() {
+        let message = "not built yet: this version sends datagrams to targets directly; leave it out";
+        problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
+    }
     let mut refuse = |field: &str, part: &str, message: String| {
         if is_url {
             problems.add(AcceptedReason::InvalidURL, link::FIELD, format!("{part}: {message}"));
@@ -87,12 +89,29 @@ fn check_values(forward: &Forward, is_url: bool, problems: &mut Problems) {
         let message = format!("{host:?} is a name; write an IP address of this host, localhost, or nothing");
         refuse("spec.listen.address", "listening address", message);
     }
+    for (field, option, what) in unfit_for_datagrams(forward) {
+        refuse(field, &format!("option \"{option}\""), format!("{what}; leave it out"));
+    }
     let least = defaults::HEALTH_CHECK_INTERVAL_LEAST;
     if let Some(interval) = forward.health_check.as_ref().map(|check| check.interval).filter(|said| *said < least) {
         let (said, least) = (duration::format(interval), duration::format(least));
         let message = format!("{said} is below {least}; write a time such as 5s");
         refuse("spec.healthCheck.interval", "option \"health_check\"", message);
     }
+}
+
+/// What was said of a forward of datagrams and is for streams only: the field, the option, and why.
+fn unfit_for_datagrams(forward: &Forward) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let said = [
+        (
+            forward.health_check.is_some(),
+            ("spec.healthCheck", "health_check", "it dials, and a node of a udp forward answers only datagrams"),
+        ),
+        (forward.idle_timeout.is_some(), ("spec.idleTimeout", "idle_timeout", "a udp forward has ttl instead")),
+        (forward.hedge_delay.is_some(), ("spec.hedgeDelay", "hedge_delay", "a udp forward waits for no answer")),
+    ];
+    let is_datagram = forward.is_datagram();
+    said.into_iter().filter_map(move |(said, why)| (is_datagram && said).then_some(why))
 }
 
 /// Refuses what is part of the API and not of this version.

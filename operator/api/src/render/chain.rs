@@ -136,7 +136,8 @@ impl Reader<'_> {
             (UrlOption::Key, "put it into a Secret of type kubernetes.io/tls and name it in tls.certificate"),
         ] {
             if url.options().contains(option) {
-                let message = format!("option \"{}\" names a file, and a pod has none of yours; {instead}", option.name());
+                let message =
+                    format!("option \"{}\" names a file, and a pod has none of yours; {instead}", option.name());
                 self.problems.add(AcceptedReason::InvalidURL, field, message);
             }
         }
@@ -178,7 +179,8 @@ impl Reader<'_> {
     fn positive(&mut self, field: &str, text: Option<&str>) -> Option<Duration> {
         match duration::parse(text?) {
             Ok(duration) if duration.is_zero() => {
-                self.problems.invalid(field, "0s is no time to wait; write 30s or 500ms, or leave it out for the default");
+                self.problems
+                    .invalid(field, "0s is no time to wait; write 30s or 500ms, or leave it out for the default");
                 None
             }
             Ok(duration) => Some(duration),
@@ -201,8 +203,9 @@ pub(super) fn check(forward: &Forward, is_url: bool, problems: &mut Problems) {
     let leaves_the_target = last.is_some_and(|hop| hop.scheme == "forward");
     let field = if is_url { link::FIELD } else { "spec.targets" };
     if last.is_some() && !leaves_the_target && forward.targets.is_empty() {
-        let message =
-            format!("scheme \"{scheme}\" needs a target: write where the traffic ends, as in /db.example:5432 or in targets");
+        let message = format!(
+            "scheme \"{scheme}\" needs a target: write where the traffic ends, as in /db.example:5432 or in targets"
+        );
         problems.add(if is_url { AcceptedReason::InvalidURL } else { AcceptedReason::InvalidSpec }, field, message);
     }
     if leaves_the_target && !forward.targets.is_empty() {
@@ -224,7 +227,8 @@ fn check_hop(hop: &Hop, field: &str, problems: &mut Problems) {
         problems.invalid(&format!("{field}.tls"), message);
     }
     if hop.socks5.is_some() && !is_socks5 {
-        problems.invalid(&format!("{field}.socks5"), format!("is for socks5, and not for {}; leave it out", hop.scheme));
+        problems
+            .invalid(&format!("{field}.socks5"), format!("is for socks5, and not for {}; leave it out", hop.scheme));
     }
     if no_tls && tls.verify.unwrap_or(tls.ca.is_some() || tls.server_name.is_some()) {
         let message = "excludes a verified certificate (secure, tls.ca, tls.serverName); leave one out";
@@ -237,15 +241,15 @@ fn check_hop(hop: &Hop, field: &str, problems: &mut Problems) {
 
 /// However it was written: socks is socks5, and no scheme at all is http.
 fn word(protocol: Protocol) -> Option<&'static str> {
-    Some(match protocol {
-        Protocol::Socks5 => "socks5",
-        Protocol::Socks4 => "socks4",
-        Protocol::Socks4a => "socks4a",
-        Protocol::Http | Protocol::Auto => "http",
-        Protocol::Forward => "forward",
-        #[allow(clippy::wildcard_enum_match_arm, reason = "hop_support has refused them")]
-        _ => return None,
-    })
+    const WORDS: [(Protocol, &str); 6] = [
+        (Protocol::Socks5, "socks5"),
+        (Protocol::Socks4, "socks4"),
+        (Protocol::Socks4a, "socks4a"),
+        (Protocol::Http, "http"),
+        (Protocol::Auto, "http"),
+        (Protocol::Forward, "forward"),
+    ];
+    WORDS.into_iter().find(|(known, _)| *known == protocol).map(|(_, word)| word)
 }
 
 /// Dialling no host means this one.
@@ -253,3 +257,7 @@ fn here_if_empty(node: &HostPort) -> HostPort {
     let host = if node.host.is_empty() { "localhost" } else { &node.host };
     HostPort::new(host, node.port)
 }
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

@@ -65,6 +65,7 @@ pub(super) fn supported(field: &str, scheme: Scheme, problems: &mut Problems) ->
     }
     // However it was written: tcp+tcp is the same.
     match scheme.support() {
+        Support::Built if scheme.is_datagram() => Some("udp"),
         Support::Built => Some("tcp"),
         Support::NotBuiltYet | Support::OutOfScope => None,
     }

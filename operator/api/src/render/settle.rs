@@ -1,7 +1,7 @@
 //! Several objects in one proxy: who gets a name, a listener and a place when not all can. The older object wins, then
 //! namespace and name, so that nobody who has something loses it to a newcomer.
 
-use fairlead_config::{Forward, ForwardKey, defaults, listeners_overlap, yaml};
+use fairlead_config::{Forward, ForwardKey, defaults, yaml};
 
 use super::{Place, candidate::Candidate, key_of, problems::Refusal};
 use crate::{PortForward, render::AcceptedReason};
@@ -73,7 +73,7 @@ impl Proxy {
         if self.place.is_in_a_cluster() && defaults::RESERVED_PORTS.contains(&listen.port) {
             return conflict(format!("port {} is the proxy's own; choose another listen port", listen.port));
         }
-        match self.forwards.iter().find(|other| listeners_overlap(&other.listen, listen)) {
+        match self.forwards.iter().find(|other| other.excludes(forward)) {
             Some(other) => {
                 conflict(format!("{listen} is taken by {}, which comes first; choose another listen port", other.key))
             }

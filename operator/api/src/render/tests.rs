@@ -128,7 +128,14 @@ fn a_bad_object_is_refused_with_the_field_and_what_to_write() {
         ),
         (url("tcpp://:1/a:1"), UnsupportedValue, vec!["spec.url: scheme \"tcpp\" is unknown: did you mean tcp?"]),
         (url("tcpp://:1/a"), InvalidURL, vec!["did you mean tcp?", "target 1"]),
-        (url("udp://:53/a:53"), UnsupportedValue, vec!["spec.url: scheme \"udp\" is not built yet"]),
+        (url("tls://:53/a:53"), UnsupportedValue, vec!["spec.url: scheme \"tls\" is not built yet"]),
+        (url("udp://:53/a:53?health_check=1s"), InvalidURL, vec!["\"health_check\"", "answers only datagrams"]),
+        (url("udp://:53/a:53?idle_timeout=1s"), InvalidURL, vec!["\"idle_timeout\"", "ttl instead"]),
+        (
+            with(json!({"scheme": "udp", "healthCheck": {"interval": "1s"}, "hedgeDelay": "1s"})),
+            InvalidSpec,
+            vec!["spec.healthCheck", "spec.hedgeDelay", "leave it out"],
+        ),
         (url("redirect://:1"), UnsupportedValue, vec!["out of Fairlead's scope"]),
         (url("socks5://u:hunter2@:1080"), InvalidSpec, vec!["spec.url: a password does not belong here"]),
         (object("db", json!({})), InvalidSpec, vec!["write exactly one of url and scheme"]),
@@ -154,9 +161,9 @@ fn a_bad_object_is_refused_with_the_field_and_what_to_write() {
         (with(json!({"scheme": "tpc"})), UnsupportedValue, vec!["spec.scheme: scheme \"tpc\" is unknown", "tcp"]),
         (with(json!({"scheme": "kcp"})), UnsupportedValue, vec!["spec.scheme: scheme \"kcp\" is not built yet"]),
         (
-            with(json!({"chain": [{"url": "socks5://a:1080"}], "tls": {"certificate": {"secretRef": {"name": "a"}}}})),
+            with(json!({"chain": [{"url": "ss://a:1080"}], "tls": {"certificate": {"secretRef": {"name": "a"}}}})),
             UnsupportedValue,
-            vec!["spec.chain: not built yet", "spec.tls: not built yet"],
+            vec!["spec.chain[0].url: hop scheme \"ss\" is not built yet", "spec.tls: not built yet"],
         ),
         (with(json!({"chain": [{"url": "socks5://a"}]})), InvalidURL, vec!["spec.chain[0].url: hop address"]),
     ] {

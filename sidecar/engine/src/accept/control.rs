@@ -40,7 +40,7 @@ pub(crate) struct Raised {
 
 /// What the loops do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     Serving,
     /// No more clients; the connections go on.
     Stopped,
@@ -132,13 +132,13 @@ impl ServeControl {
     }
 
     /// Takes room for one connection, if there is any.
-    pub(super) fn try_reserve(&self) -> bool {
+    pub(crate) fn try_reserve(&self) -> bool {
         let below = |live| (live < self.max.load(Ordering::SeqCst)).then_some(live + 1);
         self.live.fetch_update(Ordering::SeqCst, Ordering::SeqCst, below).is_ok()
     }
 
     /// Gives back the room of one connection.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         let before = self.live.fetch_sub(1, Ordering::SeqCst);
         // Loops wait only at the limit.
         if before >= self.max.load(Ordering::SeqCst) {
@@ -157,7 +157,7 @@ impl ServeControl {
     }
 
     /// Sets `trouble`; returns whether that is news.
-    pub(super) fn raise(&self, trouble: Trouble, now: Instant) -> bool {
+    pub(crate) fn raise(&self, trouble: Trouble, now: Instant) -> bool {
         self.trouble.send_if_modified(|raised| {
             self.troubled.store(true, Ordering::SeqCst);
             raised.at = now;
@@ -167,12 +167,12 @@ impl ServeControl {
 
     /// A client was accepted: a shortage that has not come back for a while is over. At the limit more clients may
     /// be waiting.
-    pub(super) fn clear_shortage(&self, now: Instant) {
+    pub(crate) fn clear_shortage(&self, now: Instant) {
         self.clear(|raised| raised.trouble != Trouble::AtLimit && now.saturating_duration_since(raised.at) >= CALM);
     }
 
     /// No client is waiting.
-    pub(super) fn clear_all(&self) {
+    pub(crate) fn clear_all(&self) {
         self.clear(|_| true);
     }
 
@@ -190,16 +190,16 @@ impl ServeControl {
         });
     }
 
-    pub(super) fn phases(&self) -> watch::Receiver<Phase> {
+    pub(crate) fn phases(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
     /// Counts one more loop until the guard is dropped.
-    pub(super) fn enter_loop(self: &Arc<Self>) -> LoopGuard {
+    pub(crate) fn enter_loop(self: &Arc<Self>) -> LoopGuard {
         self.loops.send_modify(|loops| *loops += 1);
         LoopGuard(Arc::clone(self))
     }
@@ -207,10 +207,10 @@ impl ServeControl {
 
 /// A loop that has not ended.
 #[derive(Debug)]
-pub(super) struct LoopGuard(Arc<ServeControl>);
+pub(crate) struct LoopGuard(Arc<ServeControl>);
 
 impl LoopGuard {
-    pub(super) fn control(&self) -> &Arc<ServeControl> {
+    pub(crate) fn control(&self) -> &Arc<ServeControl> {
         &self.0
     }
 }

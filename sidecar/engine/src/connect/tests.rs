@@ -27,6 +27,8 @@ impl Bench {
             resolver: Arc::new(Resolver::new(tokio::runtime::Handle::current())),
             timeout: Duration::from_secs(1),
             judges: TaskTracker::new(),
+            secrets: Arc::default(),
+            path: Path::whole(Arc::new([])),
         };
         Self { group, dialer, counters: ClientCounters::default() }
     }
@@ -38,7 +40,7 @@ impl Bench {
 
     async fn client_of(&self, ticket: &mut Ticket) -> Result<u16, Option<DialError>> {
         let connected = connect(&self.group, &self.dialer, &self.counters, ticket).await;
-        connected.map(|connected| connected.node.address.port)
+        connected.map(|connected| connected.answered().1.address.port)
     }
 
     fn states(&self) -> Vec<NodeState> {

@@ -6,12 +6,12 @@
 
 use std::{
     io,
-    net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, ToSocketAddrs},
+    net::{Shutdown, SocketAddr, TcpListener},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use fairlead_config::{ForwardKey, HostPort, NodeReport};
 use socket2::SockRef;
 use tokio::time::{Instant, sleep};
@@ -19,18 +19,26 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     accept::{self, Accepted, ServeControl, Trouble},
-    connect::{Connected, Dialer, connect},
+    chain::{self, Hop, Path},
+    changes::Changes,
+    connect::{Dialer, connect},
     dial::DialError,
     engine::Context,
+    forward::listening_address,
     group::Group,
     health,
     plan::ForwardPlan,
-    relay::{ByteCounters, relay},
-    report::{ForwardStats, NodeStats},
+    relay::{ByteCounters, relay, relay_layered},
+    report::{ForwardStats, node_stats},
     resolve::Resolver,
+    secrets::Secrets,
     selector::Ticket,
     stats::ClientCounters,
+    stream::Stream,
 };
+
+/// How often the files of hops are looked at without a client.
+const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a client waits between two dials when this host lacks something that its upstream takes.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -40,6 +48,8 @@ pub(crate) struct LocalTcp {
     shared: Arc<Shared>,
     listener: Arc<TcpListener>,
     health: Option<AbortOnDropHandle<()>>,
+    /// Looks after the files that hops need.
+    look: Option<AbortOnDropHandle<()>>,
 }
 
 /// What the forward's connections share.
@@ -47,6 +57,10 @@ struct Shared {
     key: ForwardKey,
     plan: ArcSwap<ForwardPlan>,
     group: Arc<Group>,
+    hops: ArcSwap<Arc<[Arc<Hop>]>>,
+    /// What hops lack to be dialled at all.
+    lack: ArcSwapOption<String>,
+    secrets: Arc<Secrets>,
     control: Arc<ServeControl>,
     resolver: Arc<Resolver>,
     judges: TaskTracker,
@@ -58,12 +72,16 @@ struct Shared {
 impl LocalTcp {
     /// Listens and starts to serve. The error is the listener's.
     pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, context: &Context) -> io::Result<Self> {
-        let listener = Arc::new(listen(&plan.listen)?);
+        let listener = Arc::new(accept::listen(listening_address(&plan.listen)?)?);
         let name = key.to_string();
+        let hops = chain::hops(&plan.chain, &[], &name, &context.changes);
         let shared = Arc::new(Shared {
             key: key.clone(),
             plan: ArcSwap::from_pointee(plan.clone()),
             group: Arc::new(Group::new(name, plan.rules, &plan.targets, context.changes.clone())),
+            hops: ArcSwap::from_pointee(hops),
+            lack: ArcSwapOption::empty(),
+            secrets: Arc::clone(&context.secrets),
             control: ServeControl::new(plan.max_connections),
             resolver: Arc::clone(&context.resolver),
             judges: TaskTracker::new(),
@@ -81,27 +99,47 @@ impl LocalTcp {
                 changes.notify();
             }
         });
-        let mut forward = Self { shared, listener, health: None };
+        let mut forward = Self { shared, listener, health: None, look: None };
         forward.check_health(context);
+        forward.look_after_files(context);
         Ok(forward)
     }
 
     /// Takes a new plan for the same listener; established connections go on under the old one.
     pub(crate) fn update(&mut self, plan: &ForwardPlan, context: &Context) {
         self.shared.group.reconfigure(plan.rules, &plan.targets);
+        let name = self.shared.key.to_string();
+        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes);
+        self.shared.hops.store(Arc::new(hops));
         self.shared.control.set_max_connections(plan.max_connections);
         let old = self.shared.plan.swap(Arc::new(plan.clone()));
         if old.health_check != plan.health_check {
             self.check_health(context);
         }
+        self.look_after_files(context);
+    }
+
+    /// Says at once what files lack, and again whenever that changes.
+    fn look_after_files(&mut self, context: &Context) {
+        self.look = None;
+        self.shared.look();
+        if !self.shared.hops.load().is_empty() {
+            let look = look(Arc::clone(&self.shared), context.changes.clone());
+            self.look = Some(AbortOnDropHandle::new(context.control.spawn(look)));
+        }
+    }
+
+    /// What keeps its hops from being dialled, in one line.
+    pub(crate) fn lack(&self) -> Option<String> {
+        self.shared.lack.load().as_deref().cloned()
     }
 
     fn check_health(&mut self, context: &Context) {
         self.health = None;
         let plan = self.shared.plan.load();
         if let Some(check) = plan.health_check {
-            let (group, resolver) = (Arc::clone(&self.shared.group), Arc::clone(&self.shared.resolver));
-            let task = health::check(group, check, resolver, Arc::clone(&context.health_checks));
+            let (group, shared) = (Arc::clone(&self.shared.group), Arc::clone(&self.shared));
+            let task = health::check(group, check, move || shared.dialer(), Arc::clone(&context.health_checks));
             self.health = Some(AbortOnDropHandle::new(context.control.spawn(task)));
         }
     }
@@ -109,15 +147,17 @@ impl LocalTcp {
     /// Stops accepting and gives the port back; connections go on until they end or `abort`.
     pub(crate) fn stop(&mut self) -> Arc<ServeControl> {
         self.health = None;
+        self.look = None;
         self.shared.control.stop();
         // The port is free at once, also while a worker still holds the descriptor.
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Read);
         Arc::clone(&self.shared.control)
     }
 
-    /// The targets and how they fare.
+    /// The hops' nodes and the targets, and how they fare.
     pub(crate) fn nodes(&self) -> Vec<NodeReport> {
-        self.shared.group.report()
+        let hops = self.shared.hops.load();
+        hops.iter().flat_map(|hop| hop.report()).chain(self.shared.group.report()).collect()
     }
 
     /// What keeps it from accepting as it should, in one line.
@@ -139,15 +179,10 @@ impl LocalTcp {
 
     /// The counters as they stand.
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
-        let Shared { clients, bytes, group, control, .. } = &*self.shared;
-        let states = group.report();
-        let nodes = group.nodes().into_iter().zip(states).map(|(node, report)| NodeStats {
-            address: (*node.address).clone(),
-            state: report.state,
-            connections: node.counters.connections.load(Relaxed),
-            failures: node.counters.failures(),
-            dial_times: node.counters.dial_times(),
-        });
+        let Shared { clients, bytes, group, hops, control, .. } = &*self.shared;
+        let hops = hops.load();
+        let of_hops = hops.iter().flat_map(|hop| node_stats(Some(hop.number()), &hop.nodes(), &hop.report()));
+        let nodes = of_hops.chain(node_stats(None, &group.nodes(), &group.report()));
         ForwardStats {
             key: key.clone(),
             accepted: clients.accepted.load(Relaxed),
@@ -158,54 +193,72 @@ impl LocalTcp {
             copy_errors: clients.copy_errors.load(Relaxed),
             bytes_to_upstream: bytes.iter().map(|bytes| bytes.to_upstream.load(Relaxed)).sum(),
             bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
+            datagrams: None,
             nodes: nodes.collect(),
         }
     }
 }
 
-/// Binds the listening address; an empty host is every address, IPv6 included where the system has it.
-fn listen(address: &HostPort) -> io::Result<TcpListener> {
-    if address.host.is_empty() {
-        return accept::listen((Ipv6Addr::UNSPECIFIED, address.port).into());
+impl Shared {
+    fn dialer(&self) -> Dialer {
+        Dialer {
+            resolver: Arc::clone(&self.resolver),
+            timeout: self.plan.load().dial_timeout,
+            judges: self.judges.clone(),
+            secrets: Arc::clone(&self.secrets),
+            path: Path::whole(Arc::clone(&self.hops.load())),
+        }
     }
-    let mut found: Vec<SocketAddr> = (address.host.as_str(), address.port).to_socket_addrs()?.collect();
-    found.sort_by_key(SocketAddr::is_ipv6);
-    let first = found.first().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
-    accept::listen(*first)
+
+    /// Looks at the files that hops need; true if what they lack has changed.
+    fn look(&self) -> bool {
+        let lack = self.hops.load().iter().find_map(|hop| hop.lack(&self.secrets)).map(Arc::new);
+        let before = self.lack.swap(lack.clone());
+        before != lack
+    }
+}
+
+async fn look(shared: Arc<Shared>, changes: Changes) {
+    loop {
+        sleep(LOOK_PAUSE).await;
+        if shared.look() {
+            changes.notify();
+        }
+    }
 }
 
 async fn handle(shared: Arc<Shared>, accepted: Accepted) {
     shared.clients.accepted.fetch_add(1, Relaxed);
     let idle_timeout = shared.plan.load().idle_timeout;
     // Boxed: an established connection then keeps only what copying needs.
-    let Ok(connected) = Box::pin(upstream(&shared, &accepted.peer)).await else {
+    let Ok(stream) = Box::pin(upstream(&shared, &accepted.peer)).await else {
         // A plain close would read as an empty answer.
         accepted.socket.reset_at_end();
         return;
     };
-    connected.node.counters.connections.fetch_add(1, Relaxed);
     let bytes = &shared.bytes[accepted.worker];
-    if let Err(error) = relay(accepted.socket, connected.socket, bytes, idle_timeout).await {
+    let copied = match stream {
+        Stream::Tcp(socket) => relay(accepted.socket, socket, bytes, idle_timeout).await,
+        // Boxed, so that plain connections don't pay for its room.
+        Stream::Layered(layered) => Box::pin(relay_layered(accepted.socket, layered, bytes, idle_timeout)).await,
+    };
+    if let Err(error) = copied {
         shared.clients.copy_errors.fetch_add(1, Relaxed);
         tracing::debug!(forward = %shared.key, peer = %accepted.peer, %error, "connection ended");
     }
 }
 
-async fn upstream(shared: &Shared, peer: &SocketAddr) -> Result<Connected, ()> {
-    let dialer = Dialer {
-        resolver: Arc::clone(&shared.resolver),
-        timeout: shared.plan.load().dial_timeout,
-        judges: shared.judges.clone(),
-    };
+async fn upstream(shared: &Shared, peer: &SocketAddr) -> Result<Stream, ()> {
+    let dialer = shared.dialer();
     let mut ticket = Ticket::default();
-    let mut connected = connect(&shared.group, &dialer, &shared.clients, &mut ticket).await;
+    let mut connected = dialled(shared, &dialer, &mut ticket).await;
     if connected.as_ref().is_err_and(is_our_shortage) {
         let _before_new_clients = shared.control.wait_for_upstream();
         let give_up = Instant::now() + dialer.timeout;
         while connected.as_ref().is_err_and(is_our_shortage) && Instant::now() < give_up {
             sleep(SHORTAGE_PAUSE).await;
             ticket.start_over();
-            connected = connect(&shared.group, &dialer, &shared.clients, &mut ticket).await;
+            connected = dialled(shared, &dialer, &mut ticket).await;
         }
     }
     connected.map_err(|error| {
@@ -215,22 +268,35 @@ async fn upstream(shared: &Shared, peer: &SocketAddr) -> Result<Connected, ()> {
     })
 }
 
+/// Dials a target, or the far end of a chain that says itself where it goes.
+async fn dialled(shared: &Shared, dialer: &Dialer, ticket: &mut Ticket) -> Result<Stream, Option<DialError>> {
+    if shared.plan.load().targets.is_empty() {
+        return chain::reach(dialer.clone(), Arc::new(HostPort::new("", 0))).await.map_err(Some);
+    }
+    let (stream, node) = connect(&shared.group, dialer, &shared.clients, ticket).await?.answered();
+    node.counters.connections.fetch_add(1, Relaxed);
+    Ok(stream)
+}
+
 /// Whether a client that waits may be served, as soon as other connections end.
 fn is_our_shortage(error: &Option<DialError>) -> bool {
-    error.as_ref().is_some_and(|error| !error.cause.is_the_nodes())
+    error.as_ref().is_some_and(|error| error.cause.passes())
 }
 
 #[cfg(test)]
 mod tests {
+    use fairlead_config::HostPort;
+
     use super::*;
     use crate::dial::DialCause;
 
     #[test]
     fn a_client_waits_for_what_this_host_lacks_and_for_no_node() {
-        let waits = |cause| is_our_shortage(&Some(DialError { node: HostPort::new("a", 1), cause }));
+        let waits = |cause| is_our_shortage(&Some(DialError::new(HostPort::new("a", 1), cause)));
         assert!(waits(DialCause::NoSourcePort));
         assert!(waits(DialCause::Shortage("too many open files in system".to_owned())));
         assert!(!waits(DialCause::Refused));
+        assert!(!waits(DialCause::Credentials(String::new())));
         assert!(!waits(DialCause::Timeout(Duration::from_secs(5))));
         assert!(!is_our_shortage(&None));
     }

@@ -1,3 +1,98 @@
 //! The recipes, one file each: accept → select → connect → copy.
 
 pub(crate) mod local_tcp;
+pub(crate) mod local_udp;
+
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr, ToSocketAddrs},
+    sync::Arc,
+};
+
+use fairlead_config::{ForwardKey, HostPort, NodeReport};
+
+use crate::{
+    accept::ServeControl,
+    engine::Context,
+    plan::{ForwardPlan, Recipe},
+    report::ForwardStats,
+};
+use local_tcp::LocalTcp;
+use local_udp::LocalUdp;
+
+/// A running forward, by its recipe.
+pub(crate) enum Forwarding {
+    LocalTcp(LocalTcp),
+    LocalUdp(LocalUdp),
+}
+
+impl Forwarding {
+    /// Listens and starts to serve. The error is the listener's.
+    pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, context: &Context) -> io::Result<Self> {
+        match plan.recipe {
+            Recipe::LocalTcp => LocalTcp::start(key, plan, context).map(Self::LocalTcp),
+            Recipe::LocalUdp { ttl } => LocalUdp::start(key, plan, ttl, context).map(Self::LocalUdp),
+        }
+    }
+
+    /// Takes a new plan with the same recipe and listener; who is served already goes on as before.
+    pub(crate) fn update(&mut self, plan: &ForwardPlan, context: &Context) {
+        match (self, plan.recipe) {
+            (Self::LocalTcp(forward), Recipe::LocalTcp) => forward.update(plan, context),
+            (Self::LocalUdp(forward), Recipe::LocalUdp { ttl }) => forward.update(plan, ttl),
+            // The difference of the plans has made these a stop and a start.
+            (Self::LocalTcp(_), Recipe::LocalUdp { .. }) | (Self::LocalUdp(_), Recipe::LocalTcp) => {}
+        }
+    }
+
+    /// Takes no further clients; who is served already goes on until it ends or `abort`.
+    pub(crate) fn stop(&mut self) -> Arc<ServeControl> {
+        match self {
+            Self::LocalTcp(forward) => forward.stop(),
+            Self::LocalUdp(forward) => forward.stop(),
+        }
+    }
+
+    /// The nodes and how they fare.
+    pub(crate) fn nodes(&self) -> Vec<NodeReport> {
+        match self {
+            Self::LocalTcp(forward) => forward.nodes(),
+            Self::LocalUdp(forward) => forward.nodes(),
+        }
+    }
+
+    /// What keeps it from serving as it should, in one line.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        match self {
+            Self::LocalTcp(forward) => forward.trouble(),
+            Self::LocalUdp(forward) => forward.trouble(),
+        }
+    }
+
+    /// What its files lack, without which no client is served, in one line.
+    pub(crate) fn lack(&self) -> Option<String> {
+        match self {
+            Self::LocalTcp(forward) => forward.lack(),
+            Self::LocalUdp(_) => None,
+        }
+    }
+
+    /// The counters as they stand.
+    pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
+        match self {
+            Self::LocalTcp(forward) => forward.stats(key),
+            Self::LocalUdp(forward) => forward.stats(key),
+        }
+    }
+}
+
+/// The address to bind for a listener; an empty host is every address, IPv6 included where the system has it.
+fn listening_address(address: &HostPort) -> io::Result<SocketAddr> {
+    if address.host.is_empty() {
+        return Ok((Ipv6Addr::UNSPECIFIED, address.port).into());
+    }
+    let mut found: Vec<SocketAddr> = (address.host.as_str(), address.port).to_socket_addrs()?.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    let first = found.first().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+    Ok(*first)
+}

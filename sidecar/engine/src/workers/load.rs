@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::Notify;
 
-/// Descriptors of a connection: the client's and the upstream's.
+/// Descriptors of a connection: the client's and the upstream's. An association has one.
 const PER_CONNECTION: u64 = 2;
 /// Descriptors of a worker: what its runtime waits with, and the two ends of its pipe.
 const PER_WORKER: u64 = 6;
@@ -31,7 +31,10 @@ pub(crate) struct Load {
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct CacheLine(AtomicUsize);
+struct CacheLine {
+    connections: AtomicUsize,
+    associations: AtomicUsize,
+}
 
 impl Load {
     /// Makes counts for `workers` workers, all zero; together they may carry `capacity` connections.
@@ -52,25 +55,42 @@ impl Load {
 
     /// Returns the live connections of worker `index`.
     pub(crate) fn live(&self, index: usize) -> usize {
-        self.live[index].0.load(Ordering::Relaxed)
+        self.live[index].connections.load(Ordering::Relaxed)
     }
 
     /// Counts one more connection on worker `index`.
     pub(crate) fn add(&self, index: usize) {
-        self.live[index].0.fetch_add(1, Ordering::Relaxed);
+        self.live[index].connections.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one connection less on worker `index`.
     pub(crate) fn remove(&self, index: usize) {
-        self.live[index].0.fetch_sub(1, Ordering::Relaxed);
+        self.live[index].connections.fetch_sub(1, Ordering::Relaxed);
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.ended.notify_one();
         }
     }
 
-    /// Whether there are descriptors for one more connection. Workers that ask at the same time may all be told so.
+    /// Returns the live associations of worker `index`.
+    pub(crate) fn associations(&self, index: usize) -> usize {
+        self.live[index].associations.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more association on worker `index`.
+    pub(crate) fn add_association(&self, index: usize) {
+        self.live[index].associations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one association less on worker `index`.
+    pub(crate) fn remove_association(&self, index: usize) {
+        self.live[index].associations.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether there are descriptors for one more connection or association. Workers that ask at the same time may all be told so.
     pub(crate) fn has_room(&self) -> bool {
-        (0..self.live.len()).map(|index| self.live(index)).sum::<usize>() < self.capacity
+        let associations = (0..self.live.len()).map(|index| self.associations(index)).sum::<usize>();
+        let connections = (0..self.live.len()).map(|index| self.live(index)).sum::<usize>();
+        connections + associations.div_ceil(PER_CONNECTION as usize) < self.capacity
     }
 
     /// Waits for the end of a connection. One that ends just now may be missed: wait for something else too.
@@ -138,6 +158,22 @@ mod tests {
         load.add(2);
         assert!(!load.has_room());
         load.remove(0);
+        assert!(load.has_room());
+    }
+
+    #[test]
+    fn two_associations_take_the_room_of_a_connection() {
+        let load = Load::new(2, 2);
+        load.add(0);
+        assert!(load.has_room());
+        load.add_association(0);
+        assert!(!load.has_room());
+        load.remove(0);
+        load.add_association(1);
+        assert!(load.has_room(), "two descriptors are left");
+        load.add_association(1);
+        assert!(!load.has_room());
+        load.remove_association(0);
         assert!(load.has_room());
     }
 

@@ -1,0 +1,102 @@
+//! Chains in both spellings, to the hops of a configuration.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+
+use crate::{
+    NodeRole, PortForward, PortForwardSpec,
+    render::{Place, Verdict, render},
+};
+
+/// A node: role, hop, address.
+type Named = (NodeRole, Option<u32>, String);
+
+/// The hops of a configuration and the nodes of the verdict, or the refusal.
+fn rendered(chain: Value, place: Place) -> Result<(Value, Vec<Named>), String> {
+    let spec = json!({
+        "scheme": "tcp", "listen": {"port": 5432}, "targets": [{"host": "db.example", "port": 5432}], "chain": chain,
+    });
+    of_spec(spec, place)
+}
+
+fn of_spec(spec: Value, place: Place) -> Result<(Value, Vec<Named>), String> {
+    let spec: PortForwardSpec = serde_json::from_value(spec).unwrap();
+    let mut object = PortForward::new("db", spec);
+    object.metadata.namespace = Some("shop".to_owned());
+    let mut rendering = render(&[object], place);
+    match rendering.verdicts.remove(0).1 {
+        Verdict::Accepted { nodes, .. } => {
+            let nodes = nodes.into_iter().map(|node| (node.role, node.hop, node.address)).collect();
+            Ok((json!(rendering.forwards[0].chain), nodes))
+        }
+        Verdict::Refused { message, .. } => Err(message),
+        Verdict::Suspended { .. } => Err("suspended".to_owned()),
+    }
+}
+
+#[test]
+fn a_url_and_fields_say_the_same() {
+    let url = json!([{
+        "url": "socks5://ann@p.example:1080?ip=10.0.0.1:1,10.0.0.2:2&strategy=fifo&max_fails=2&fail_timeout=10s&timeout=2s&notls=true",
+        "credentials": {"secretRef": {"name": "bastion"}},
+    }]);
+    let fields = json!([{
+        "scheme": "socks5", "nodes": [{"host": "10.0.0.1", "port": 1}, {"host": "10.0.0.2", "port": 2}],
+        "strategy": "fifo", "maxFails": 2, "failTimeout": "10s", "dialTimeout": "2s", "socks5": {"noTLS": true},
+        "credentials": {"secretRef": {"name": "bastion"}},
+    }]);
+    let (mut by_url, nodes) = rendered(url, Place::Gateway).unwrap();
+    let (by_fields, same) = rendered(fields, Place::Gateway).unwrap();
+    assert_eq!(by_url[0]["credentials"]["username"].take(), "ann", "a user name may stay in a URL");
+    by_url[0]["credentials"].as_object_mut().unwrap().remove("username");
+    assert_eq!(by_url, by_fields);
+    assert_eq!(by_fields[0]["credentials"], json!({"directory": "/etc/fairlead/secrets/bastion"}));
+    let node = |role, hop, address: &str| (role, hop, address.to_owned());
+    let want = [
+        node(NodeRole::Hop, Some(1), "10.0.0.1:1"),
+        node(NodeRole::Hop, Some(1), "10.0.0.2:2"),
+        node(NodeRole::Target, None, "db.example:5432"),
+    ];
+    assert_eq!((nodes.as_slice(), same.as_slice()), (want.as_slice(), want.as_slice()), "hops first");
+}
+
+#[test]
+fn files_are_mounted_in_pods_and_in_memory_elsewhere() {
+    let chain = || {
+        json!([{
+            "url": "socks5://p:1?secure=true", "credentials": {"secretRef": {"name": "bastion"}},
+            "tls": {"ca": {"configMapRef": {"name": "roots"}}, "certificate": {"secretRef": {"name": "client"}}},
+        }])
+    };
+    for (place, secrets, maps) in [
+        (Place::Sidecar, "/etc/fairlead/secrets", "/etc/fairlead/configmaps"),
+        (Place::Laptop, "memory:/secrets/shop", "memory:/configmaps/shop"),
+    ] {
+        let (hops, _) = rendered(chain(), place).unwrap();
+        assert_eq!(hops[0]["credentials"], json!({"directory": format!("{secrets}/bastion")}));
+        let tls = json!({
+            "verify": true, "ca": format!("{maps}/roots/ca.crt"),
+            "certificate": format!("{secrets}/client/tls.crt"), "key": format!("{secrets}/client/tls.key"),
+        });
+        assert_eq!(hops[0]["tls"], tls);
+    }
+}
+
+#[test]
+fn what_cannot_be_chained_is_refused_by_name() {
+    for (chain, want) in [
+        (json!([{"url": "kcp://a:1"}]), "spec.chain[0].url: hop scheme \"kcp\" is not built yet"),
+        (json!([{"scheme": "ss", "nodes": [{"host": "a", "port": 1}]}]), "spec.chain[0].scheme: hop scheme \"ss\""),
+        (json!([{"url": "socks5://a:1"}, {"url": "forward://a:1"}]), "leave the targets out"),
+        (json!([{"url": "socks5://a:1?notls=true&secure=true"}]), "excludes a verified certificate"),
+        (json!([{"url": "http://a:1", "tls": {"insecureSkipVerify": true}}]), "spec.chain[0].tls: is for hops"),
+        (json!([{"url": "socks5://a:1?secrets=/etc/logins"}]), "a pod has none of yours"),
+        (json!([{"scheme": "http", "nodes": [{"host": "a", "port": 1}], "dialTimeout": "0s"}]), "dialTimeout: 0s"),
+    ] {
+        let message = rendered(chain.clone(), Place::Gateway).unwrap_err();
+        assert!(message.contains(want), "{chain}: {message}");
+    }
+    let message = of_spec(json!({"url": "tcp://:1", "chain": [{"url": "socks5://a:1"}]}), Place::Gateway).unwrap_err();
+    assert!(message.contains("needs a target"), "{message}");
+    assert!(of_spec(json!({"url": "tcp://:1", "chain": [{"url": "forward://a:1"}]}), Place::Gateway).is_ok());
+}

@@ -1,0 +1,259 @@
+//! A chain: the hops that targets are dialled through. `connect` asks `reach` for each target; each hop is a group with
+//! a selector of its own, and its nodes are dialled through the hops before it, in the same way.
+//!
+//! Who is marked: a hop's node that can't be reached or whose handshake fails, and no other; a node or target that the
+//! hop before it can't connect to, or not in time. Nothing is judged by what lies before or behind it.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use fairlead_config::{HostPort, NodeReport};
+use futures::future::BoxFuture;
+use tokio::time::timeout;
+
+use crate::{
+    changes::Changes,
+    connect::{Dialer, connect},
+    dial::{DialCause, DialError, dial},
+    group::{Group, Node},
+    plan::{HopPlan, HopProtocol, HopSettings},
+    protocol::{
+        Fault, http,
+        socks4::{self, Goal},
+        socks5::{self, Offer},
+    },
+    resolve::Resolver,
+    secrets::{Login, Secrets},
+    selector::Ticket,
+    stats::ClientCounters,
+    stream::Stream,
+    tls,
+};
+
+/// One step of a chain, running.
+pub(crate) struct Hop {
+    /// From 1.
+    number: u32,
+    plan: HopPlan,
+    group: Arc<Group>,
+    /// Of the connections that go through it; no client sees them.
+    counters: ClientCounters,
+    tls: tls::Settings,
+}
+
+/// What is gone through to reach an address.
+#[derive(Clone)]
+pub(crate) struct Path {
+    hops: Arc<[Arc<Hop>]>,
+    /// How many of them.
+    through: usize,
+    /// Whether what is dialled is a node of the next hop, and not a target.
+    to_hop: bool,
+}
+
+/// Makes the hops of a plan; one that is in force already keeps what is known of its nodes.
+pub(crate) fn hops(plans: &[HopPlan], old: &[Arc<Hop>], name: &str, changes: &Changes) -> Arc<[Arc<Hop>]> {
+    let hop = |(plan, number): (&HopPlan, u32)| {
+        let kept = old.get(number as usize - 1).filter(|old| old.plan.settings == plan.settings);
+        let group = match kept {
+            Some(kept) => {
+                kept.group.reconfigure(plan.rules, &plan.nodes);
+                Arc::clone(&kept.group)
+            }
+            None => Arc::new(Group::of_hop(number, name.to_owned(), plan.rules, &plan.nodes, changes.clone())),
+        };
+        let (counters, tls) = (ClientCounters::default(), tls::Settings::default());
+        Arc::new(Hop { number, plan: plan.clone(), group, counters, tls })
+    };
+    plans.iter().zip(1..).map(hop).collect()
+}
+
+/// Dials an address on the dialer's path, and greets it if it is a hop's node.
+pub(crate) fn reach(dialer: Dialer, address: Arc<HostPort>) -> BoxFuture<'static, Result<Stream, DialError>> {
+    match (dialer.path.through, dialer.path.greeted().cloned()) {
+        (0, None) => Box::pin(async move { dial(address, dialer.timeout, dialer.resolver).await.map(Stream::Tcp) }),
+        (_, None) => Box::pin(async move { through(&dialer, &address).await }),
+        (_, Some(hop)) => Box::pin(async move {
+            let wrong = |cause| hop.error(&address, cause);
+            // Before anything is dialled: without a login there is nothing to be said.
+            let login = hop.login(&dialer.secrets).map_err(wrong)?;
+            let stream = match dialer.path.through {
+                0 => dial(Arc::clone(&address), dialer.timeout, Arc::clone(&dialer.resolver)).await.map(Stream::Tcp),
+                _ => through(&dialer, &address).await,
+            };
+            let stream = stream.map_err(|error| error.or_of_hop(hop.number))?;
+            let greeted = timeout(dialer.timeout, hop.greet(stream, &address.host, login.as_ref(), &dialer.secrets));
+            greeted.await.unwrap_or(Err(DialCause::Timeout(dialer.timeout))).map_err(wrong)
+        }),
+    }
+}
+
+/// Asks the last hop of the path for an address, by one of its nodes after the other while they are at fault.
+async fn through(dialer: &Dialer, address: &Arc<HostPort>) -> Result<Stream, DialError> {
+    let of_address = |cause| DialError { hop: dialer.path.level(), ..DialError::new((**address).clone(), cause) };
+    let Some((hop, below)) = dialer.to_last_hop() else {
+        return Err(of_address(DialCause::Other("the path has no hop".to_owned())));
+    };
+    let mut ticket = Ticket::default();
+    let mut failure = None;
+    loop {
+        let link = match connect(&hop.group, &below, &hop.counters, &mut ticket).await {
+            Ok(link) => link,
+            Err(error) => {
+                let error = error.or(failure);
+                return Err(error.unwrap_or_else(|| of_address(DialCause::Other("the hop has no node".to_owned()))));
+            }
+        };
+        let (stream, judged) = link.taken();
+        let asked = timeout(dialer.timeout, hop.request(stream, address, dialer)).await;
+        match asked.unwrap_or(Err(Fault::Address(DialCause::Timeout(dialer.timeout)))) {
+            Ok(stream) => {
+                judged.node.counters.connections.fetch_add(1, Relaxed);
+                judged.answered();
+                return Ok(stream);
+            }
+            Err(Fault::Address(cause)) => {
+                judged.answered();
+                return Err(of_address(cause));
+            }
+            Err(Fault::Hop(cause)) => {
+                let error = hop.error(&judged.node.address, cause);
+                judged.failed(&error);
+                failure = Some(error);
+            }
+        }
+    }
+}
+
+impl Path {
+    /// To targets, through all hops.
+    pub(crate) fn whole(hops: Arc<[Arc<Hop>]>) -> Self {
+        Self { through: hops.len(), hops, to_hop: false }
+    }
+
+    /// The number of the hop whose nodes are dialled; none for targets.
+    pub(crate) fn level(&self) -> Option<u32> {
+        self.greeted().map(|hop| hop.number)
+    }
+
+    fn greeted(&self) -> Option<&Arc<Hop>> {
+        self.hops.get(self.through).filter(|_| self.to_hop)
+    }
+
+    /// The last hop, and the path to its nodes.
+    fn to_last_hop(&self) -> Option<(Arc<Hop>, Self)> {
+        let through = self.through.checked_sub(1)?;
+        let hop = Arc::clone(self.hops.get(through)?);
+        Some((hop, Self { hops: Arc::clone(&self.hops), through, to_hop: true }))
+    }
+}
+
+impl Dialer {
+    fn to_last_hop(&self) -> Option<(Arc<Hop>, Self)> {
+        let (hop, path) = self.path.to_last_hop()?;
+        let timeout = hop.plan.dial_timeout;
+        Some((hop, Self { path, timeout, ..self.clone() }))
+    }
+}
+
+impl Hop {
+    /// Its nodes and how they fare.
+    pub(crate) fn report(&self) -> Vec<NodeReport> {
+        self.group.report()
+    }
+
+    /// Its nodes with their counters, in the same order.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.group.nodes()
+    }
+
+    /// From 1.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// What its files lack for it to be dialled at all, in one line.
+    pub(crate) fn lack(&self, secrets: &Secrets) -> Option<String> {
+        let login = self.login(secrets).map(drop);
+        let tls = || self.settings().encrypts().then(|| self.tls_config(secrets)).transpose().map(drop);
+        login.and_then(|()| tls()).err().map(|cause| format!("hop {}: {cause}", self.number))
+    }
+
+    fn settings(&self) -> &HopSettings {
+        &self.plan.settings
+    }
+
+    fn error(&self, node: &HostPort, cause: DialCause) -> DialError {
+        DialError { hop: Some(self.number), ..DialError::new(node.clone(), cause) }
+    }
+
+    fn login(&self, secrets: &Secrets) -> Result<Option<Login>, DialCause> {
+        let login = self.settings().credentials.as_ref().map(|credentials| secrets.login(credentials));
+        login.transpose().map_err(DialCause::Credentials)
+    }
+
+    fn tls_config(&self, secrets: &Secrets) -> Result<Arc<rustls::ClientConfig>, DialCause> {
+        self.tls.config(&self.settings().tls, self.settings().verifies(), secrets)
+    }
+
+    /// What comes before any request, on a fresh connection to one of its nodes.
+    async fn greet(
+        &self,
+        mut stream: Stream,
+        host: &str,
+        login: Option<&Login>,
+        secrets: &Secrets,
+    ) -> Result<Stream, DialCause> {
+        if self.settings().protocol != HopProtocol::Socks5 {
+            return Ok(stream);
+        }
+        let offer = match (self.settings().no_tls, self.settings().verifies()) {
+            (true, _) => Offer::Plain,
+            (false, true) => Offer::TlsOnly,
+            (false, false) => Offer::PlainOrTls,
+        };
+        let method = socks5::greet(&mut stream, offer).await?;
+        if method.has_tls() {
+            let name = self.settings().tls.server_name.as_deref().unwrap_or(host);
+            let encrypted = tls::connect(stream, name, self.tls_config(secrets)?).await?;
+            stream = Stream::Layered(Box::new(encrypted));
+        }
+        if method.has_login() {
+            socks5::login(&mut stream, login).await?;
+        }
+        Ok(stream)
+    }
+
+    /// Asks for a connection to `address`.
+    async fn request(&self, mut stream: Stream, address: &HostPort, dialer: &Dialer) -> Result<Stream, Fault> {
+        let login = self.login(&dialer.secrets).map_err(Fault::Hop)?;
+        let user = login.as_ref().map(|login| login.user.as_str()).unwrap_or_default();
+        match self.settings().protocol {
+            HopProtocol::Forward => {}
+            HopProtocol::Socks5 => socks5::connect(&mut stream, address).await?,
+            HopProtocol::Http => http::connect(&mut stream, address, login.as_ref()).await?,
+            HopProtocol::Socks4a => {
+                let goal = Goal::by_name(address).map_err(Fault::Address)?;
+                socks4::connect(&mut stream, &goal, user).await?;
+            }
+            HopProtocol::Socks4 => {
+                let found = resolved(address, &dialer.resolver).await.map_err(Fault::Address)?;
+                let goal = Goal::by_address(&found, address.port).map_err(Fault::Address)?;
+                socks4::connect(&mut stream, &goal, user).await?;
+            }
+        }
+        Ok(stream)
+    }
+}
+
+async fn resolved(address: &HostPort, resolver: &Resolver) -> Result<Vec<IpAddr>, DialCause> {
+    match address.host.parse() {
+        Ok(ip) => Ok(vec![ip]),
+        Err(_) => Ok(resolver.resolve(&address.host).await?.iter().map(|found| found.ip()).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

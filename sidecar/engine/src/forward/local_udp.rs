@@ -1,0 +1,165 @@
+//! Local UDP forward (seed: `udp://`): each client gets an association with one of the targets, for as long as
+//! datagrams pass.
+//!
+//! The life of one datagram: a `courier` (one per worker that shares the listener) receives it, finds or makes the
+//! client's association in its `Table`, and sends it to the association's `upstream`; answers come back the same way,
+//! from the address the client sent to. A later plan leaves associations where they are.
+
+mod courier;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use fairlead_config::{ForwardKey, NodeReport};
+use tokio::sync::watch;
+
+use crate::{
+    accept::{ServeControl, Trouble},
+    datagram,
+    engine::Context,
+    forward::listening_address,
+    group::Group,
+    plan::ForwardPlan,
+    report::{DatagramStats, ForwardStats, node_stats},
+    resolve::Resolver,
+    stats::{DatagramCounters, Dropped},
+};
+use courier::Courier;
+
+/// Associations worth a worker: with a lower limit fewer workers share them, so that the idlest of all leaves first.
+const ASSOCIATIONS_PER_WORKER: usize = 256;
+
+/// A running local UDP forward.
+pub(crate) struct LocalUdp {
+    shared: Arc<Shared>,
+}
+
+/// What the forward's couriers share.
+struct Shared {
+    key: ForwardKey,
+    times: watch::Sender<Times>,
+    group: Arc<Group>,
+    control: Arc<ServeControl>,
+    resolver: Arc<Resolver>,
+    associations: AtomicU64,
+    unserved: AtomicU64,
+    passed_on: AtomicU64,
+    /// One per worker.
+    counters: Vec<DatagramCounters>,
+}
+
+/// What may change while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Times {
+    /// How long an association lives without a datagram.
+    ttl: Duration,
+    /// How long resolving a node's name may take.
+    resolve: Duration,
+}
+
+impl LocalUdp {
+    /// Listens and starts to serve. The error is the listener's.
+    pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, ttl: Duration, context: &Context) -> io::Result<Self> {
+        let sharing = plan.max_connections.div_ceil(ASSOCIATIONS_PER_WORKER).clamp(1, context.workers.len());
+        let listeners = datagram::listen(listening_address(&plan.listen)?, sharing)?;
+        let shared = Arc::new(Shared {
+            key: key.clone(),
+            times: watch::Sender::new(Times { ttl, resolve: plan.dial_timeout }),
+            group: Arc::new(Group::new(key.to_string(), plan.rules, &plan.targets, context.changes.clone())),
+            control: ServeControl::new(plan.max_connections),
+            resolver: Arc::clone(&context.resolver),
+            associations: AtomicU64::new(0),
+            unserved: AtomicU64::new(0),
+            passed_on: AtomicU64::new(0),
+            counters: (0..context.workers.len()).map(|_| DatagramCounters::default()).collect(),
+        });
+        let first = context.workers.next_watcher();
+        let couriers = listeners.into_iter().enumerate().map(|(index, listener)| {
+            let worker = (first + index) % context.workers.len();
+            Courier::new(Arc::clone(&shared), worker, listener, Arc::clone(context.workers.load()))
+        });
+        for courier in couriers.collect::<io::Result<Vec<_>>>()? {
+            context.workers.spawn(courier.worker(), courier.run());
+        }
+        let (mut troubles, changes) = (shared.control.watch_trouble(), context.changes.clone());
+        context.control.spawn(async move {
+            while troubles.changed().await.is_ok() {
+                changes.notify();
+            }
+        });
+        Ok(Self { shared })
+    }
+
+    /// Takes a new plan for the same listener; associations stay with their nodes.
+    pub(crate) fn update(&self, plan: &ForwardPlan, ttl: Duration) {
+        self.shared.group.reconfigure(plan.rules, &plan.targets);
+        self.shared.control.set_max_connections(plan.max_connections);
+        self.shared.times.send_replace(Times { ttl, resolve: plan.dial_timeout });
+    }
+
+    /// Takes no further clients; associations go on, and the port is kept for their answers, until they have been
+    /// quiet for a moment or `abort`.
+    pub(crate) fn stop(&self) -> Arc<ServeControl> {
+        self.shared.control.stop();
+        Arc::clone(&self.shared.control)
+    }
+
+    /// The targets and how they fare.
+    pub(crate) fn nodes(&self) -> Vec<NodeReport> {
+        self.shared.group.report()
+    }
+
+    /// What keeps it from serving as it should, in one line.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let line = match self.shared.control.trouble() {
+            Trouble::None => return None,
+            Trouble::AtLimit => "maxConnections associations are there; for a further client the idlest leaves",
+            Trouble::OutOfDescriptors => {
+                "out of file descriptors; further clients are served as associations end: raise the limit (ulimit -n)"
+            }
+            Trouble::OutOfMemory => "out of memory for sockets; datagrams of further clients are dropped",
+            Trouble::NoUpstream | Trouble::AcceptFailed => {
+                "this host lacks descriptors, memory or source ports for sockets to targets; datagrams are dropped"
+            }
+        };
+        Some(line.to_owned())
+    }
+
+    /// The counters as they stand.
+    pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
+        let Shared { control, group, counters, .. } = &*self.shared;
+        let sum = |value: fn(&DatagramCounters) -> &AtomicU64| {
+            counters.iter().map(|counters| value(counters).load(Relaxed)).sum::<u64>()
+        };
+        let dropped = counters
+            .iter()
+            .map(DatagramCounters::dropped)
+            .fold([0; Dropped::REASONS.len()], |sums, more| std::array::from_fn(|index| sums[index] + more[index]));
+        ForwardStats {
+            key: key.clone(),
+            accepted: self.shared.associations.load(Relaxed),
+            open: control.live() as u64,
+            unserved: self.shared.unserved.load(Relaxed),
+            passed_on: self.shared.passed_on.load(Relaxed),
+            hedged: 0,
+            copy_errors: 0,
+            bytes_to_upstream: sum(|counters| &counters.bytes_to_upstream),
+            bytes_to_client: sum(|counters| &counters.bytes_to_client),
+            datagrams: Some(DatagramStats {
+                to_upstream: sum(|counters| &counters.to_upstream),
+                to_client: sum(|counters| &counters.to_client),
+                dropped,
+            }),
+            nodes: node_stats(None, &group.nodes(), &group.report()),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One hop of a configuration to its plan: everything resolved, what can't be gone through refused by name.
+
+use std::time::Duration;
+
+use fairlead_config::{Forward, Hop, HopCredentials, HopTls, HostPort, Protocol, Scheme, Support, defaults};
+
+use crate::selector::Rules;
+
+/// One hop, fully resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HopPlan {
+    pub(crate) nodes: Vec<HostPort>,
+    pub(crate) rules: Rules,
+    pub(crate) dial_timeout: Duration,
+    pub(crate) settings: HopSettings,
+}
+
+/// What is said to a hop; nodes are judged anew when it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HopSettings {
+    pub(crate) protocol: HopProtocol,
+    pub(crate) credentials: Option<HopCredentials>,
+    /// SOCKS5: encryption is not offered.
+    pub(crate) no_tls: bool,
+    pub(crate) tls: HopTls,
+}
+
+/// What is asked of a hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HopProtocol {
+    Socks5,
+    Socks4,
+    Socks4a,
+    Http,
+    /// The stream is the connection.
+    Forward,
+}
+
+/// What each word means of a hop.
+const PROTOCOLS: [(Protocol, HopProtocol); 6] = [
+    (Protocol::Socks5, HopProtocol::Socks5),
+    (Protocol::Socks4, HopProtocol::Socks4),
+    (Protocol::Socks4a, HopProtocol::Socks4a),
+    (Protocol::Http, HopProtocol::Http),
+    (Protocol::Auto, HopProtocol::Http),
+    (Protocol::Forward, HopProtocol::Forward),
+];
+
+impl HopSettings {
+    /// Whether the hop must prove who it is: SOCKS5 encrypts by itself, and so with certificates nobody knows.
+    pub(crate) fn verifies(&self) -> bool {
+        self.tls.verify.unwrap_or(self.tls.ca.is_some() || self.tls.server_name.is_some())
+    }
+
+    /// Whether the connection to the hop may be encrypted.
+    pub(crate) fn encrypts(&self) -> bool {
+        self.protocol == HopProtocol::Socks5 && !self.no_tls
+    }
+}
+
+/// Resolves a forward's chain, with all that is wrong with it. The error is of a hop that this build doesn't know.
+pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), String> {
+    let hops = &forward.chain;
+    let hedge_delay = forward.hedge_delay.unwrap_or(defaults::HEDGE_DELAY);
+    let (mut plans, mut problems) = (Vec::new(), Vec::new());
+    for (hop, number) in hops.iter().zip(1..) {
+        let protocol = protocol(&hop.scheme).map_err(|message| format!("chain: hop {number}: {message}"))?;
+        problems.extend(wrong(hop, protocol).into_iter().map(|problem| format!("chain: hop {number}: {problem}")));
+        plans.push(plan(hop.clone(), protocol, hedge_delay));
+    }
+    if hops.len() > defaults::CHAIN_LIMIT {
+        problems.push(format!("chain: {} hops are too many; write at most {}", hops.len(), defaults::CHAIN_LIMIT));
+    }
+    if !hops.is_empty() && forward.scheme != "tcp" {
+        problems.push(format!("chain: carries tcp in this version, and not {}; leave it out", forward.scheme));
+    }
+    let last = plans.last().map(|hop| hop.settings.protocol);
+    match (last, forward.targets.is_empty()) {
+        (Some(HopProtocol::Forward), false) => problems.push(
+            "chain: the last hop is \"forward\", which goes where its far end says; \
+             leave the targets out, or write socks5 or http for the hop"
+                .to_owned(),
+        ),
+        (Some(HopProtocol::Forward), true) | (_, false) | (None, true) => {}
+        (Some(_), true) => problems.push("targets is empty; name at least one host:port".to_owned()),
+    }
+    Ok((plans, problems))
+}
+
+fn protocol(text: &str) -> Result<HopProtocol, String> {
+    let scheme = text.parse::<Scheme>().ok().filter(|scheme| scheme.hop_support() == Support::Built);
+    let known = scheme.and_then(|scheme| PROTOCOLS.into_iter().find(|(protocol, _)| *protocol == scheme.protocol()));
+    known
+        .map(|(_, protocol)| protocol)
+        .ok_or_else(|| format!("this proxy can't go through scheme {text:?}; restart it with a newer image"))
+}
+
+/// What a value is out of its range by.
+fn wrong(hop: &Hop, protocol: HopProtocol) -> Vec<String> {
+    let is_socks5 = protocol == HopProtocol::Socks5;
+    let no_tls = hop.socks5.as_ref().is_some_and(|socks5| socks5.no_tls);
+    let tls = hop.tls.clone().unwrap_or_default();
+    let verifies = tls.verify.unwrap_or(tls.ca.is_some() || tls.server_name.is_some());
+    let checks = [
+        (hop.nodes.is_empty(), "has no node; write at least one".to_owned()),
+        (
+            hop.nodes.len() > defaults::HOP_NODES_LIMIT,
+            format!("{} nodes are too many; write at most {}", hop.nodes.len(), defaults::HOP_NODES_LIMIT),
+        ),
+        (hop.nodes.iter().any(|node| node.port == 0), "a node has port 0; write 1 to 65535".to_owned()),
+        (
+            hop.max_fails.is_some_and(|fails| fails > defaults::MAX_FAILS_LIMIT),
+            format!("maxFails is above {}", defaults::MAX_FAILS_LIMIT),
+        ),
+        (
+            hop.dial_timeout.is_some_and(|timeout| timeout.is_zero()),
+            "dialTimeout is 0s; write a time such as 5s".to_owned(),
+        ),
+        (
+            hop.tls.is_some() && !is_socks5,
+            format!("tls is for hops that encrypt, and {:?} does not; leave it out", hop.scheme),
+        ),
+        (verifies && no_tls, "socks5.noTLS and a verified certificate exclude each other; leave one out".to_owned()),
+        (
+            protocol == HopProtocol::Forward && hop.credentials.is_some(),
+            "\"forward\" takes no credentials; leave them out".to_owned(),
+        ),
+    ];
+    checks.into_iter().filter_map(|(wrong, message)| wrong.then_some(message)).collect()
+}
+
+fn plan(hop: Hop, protocol: HopProtocol, hedge_delay: Duration) -> HopPlan {
+    HopPlan {
+        nodes: hop.nodes,
+        rules: Rules {
+            strategy: hop.strategy.unwrap_or_default(),
+            max_fails: hop.max_fails.unwrap_or(defaults::MAX_FAILS),
+            fail_timeout: hop.fail_timeout.unwrap_or(defaults::FAIL_TIMEOUT),
+            hedge_delay,
+        },
+        dial_timeout: hop.dial_timeout.unwrap_or(defaults::DIAL_TIMEOUT),
+        settings: HopSettings {
+            protocol,
+            credentials: hop.credentials,
+            no_tls: hop.socks5.is_some_and(|socks5| socks5.no_tls),
+            tls: hop.tls.unwrap_or_default(),
+        },
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use fairlead_config::yaml;
+
+    use super::*;
+
+    fn planned(hop: &str, has_targets: bool) -> (Vec<HopPlan>, String) {
+        let targets = if has_targets { "[{host: a, port: 1}]" } else { "[]" };
+        let text = format!(
+            "{{key: {{namespace: a, name: b}}, digest: d, scheme: tcp, listen: {{port: 1}}, targets: {targets}, \
+              chain: [{{{hop}, nodes: [{{host: a, port: 1080}}]}}]}}"
+        );
+        match chain(&yaml::from_str(&text).unwrap()) {
+            Ok((plans, problems)) => (plans, problems.join("; ")),
+            Err(problem) => (Vec::new(), problem),
+        }
+    }
+
+    #[test]
+    fn what_was_left_out_gets_its_default() {
+        let hop = planned("scheme: socks5", true).0.remove(0);
+        assert_eq!((hop.rules.max_fails, hop.rules.fail_timeout), (1, Duration::from_secs(30)));
+        assert_eq!(hop.dial_timeout, Duration::from_secs(5));
+        assert!(!hop.settings.verifies() && hop.settings.encrypts());
+    }
+
+    #[test]
+    fn what_cannot_be_chained_is_refused_by_name() {
+        for (hop, has_targets, want) in [
+            ("scheme: warp", true, "hop 1: this proxy can't go through scheme \"warp\""),
+            ("scheme: rtcp", true, "\"rtcp\""),
+            ("scheme: socks5+kcp", true, "\"socks5+kcp\""),
+            ("scheme: forward", true, "leave the targets out"),
+            ("scheme: socks5", false, "targets is empty"),
+            ("scheme: http, tls: {verify: true}", true, "\"http\" does not"),
+            ("scheme: socks5, socks5: {noTLS: true}, tls: {verify: true}", true, "exclude each other"),
+            ("scheme: socks5, dialTimeout: 0s", true, "dialTimeout is 0s"),
+            ("scheme: forward, credentials: {username: a}", false, "takes no credentials"),
+        ] {
+            let (_, problems) = planned(hop, has_targets);
+            assert!(problems.contains(want), "{hop}: {problems}");
+        }
+        assert_eq!(planned("scheme: forward", false).1, "");
+    }
+}

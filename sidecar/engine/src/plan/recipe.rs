@@ -1,0 +1,92 @@
+//! What is done for a client, by the scheme of its forward.
+
+use std::time::Duration;
+
+use fairlead_config::{Forward, defaults};
+
+/// One of the files in `forward`, with what only it goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recipe {
+    LocalTcp,
+    /// An association ends when no datagram has passed for the ttl.
+    LocalUdp {
+        ttl: Duration,
+    },
+}
+
+impl Recipe {
+    /// None: this version has no recipe for the scheme.
+    pub(super) fn of(forward: &Forward) -> Option<Self> {
+        match forward.scheme.as_str() {
+            "tcp" => Some(Self::LocalTcp),
+            "udp" => Some(Self::LocalUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_datagram(self) -> bool {
+        match self {
+            Self::LocalTcp => false,
+            Self::LocalUdp { .. } => true,
+        }
+    }
+
+    /// The default of `maxConnections`.
+    pub(super) fn max_connections(self) -> u32 {
+        if self.is_datagram() { defaults::ASSOCIATIONS } else { defaults::MAX_CONNECTIONS }
+    }
+
+    /// What the forward says that this recipe can't do.
+    pub(super) fn problems(self, forward: &Forward) -> Vec<String> {
+        let checks = [
+            (forward.ttl.is_some_and(|ttl| ttl.is_zero()), "ttl is 0s; write a time such as 60s"),
+            (
+                self.is_datagram() && forward.health_check.is_some(),
+                "healthCheck dials, and a node of a udp forward answers only datagrams; leave it out",
+            ),
+            (
+                self.is_datagram() && !forward.chain.is_empty(),
+                "chain: this version sends datagrams to targets directly; leave the chain out",
+            ),
+        ];
+        checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, message)| message.to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use fairlead_config::{Config, ForwardKey};
+    use serde_json::{Value, json};
+
+    use super::{super::Plan, *};
+
+    fn plan(more: Value) -> Plan {
+        let mut forward = json!({
+            "key": ForwardKey::local("ns", "f"), "digest": "d", "scheme": "udp",
+            "listen": {"host": "", "port": 53}, "targets": [{"host": "a", "port": 53}],
+        });
+        forward.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Plan::new(Config::new(1, vec![serde_json::from_value(forward).unwrap()]).into())
+    }
+
+    #[test]
+    fn a_udp_forward_has_limits_of_its_own() {
+        let plan = plan(json!({}));
+        let forward = &plan.forwards[&ForwardKey::local("ns", "f")].plan;
+        assert_eq!(forward.recipe, Recipe::LocalUdp { ttl: Duration::from_secs(60) });
+        assert_eq!(forward.max_connections, 65_536);
+    }
+
+    #[test]
+    fn what_datagrams_can_not_do_is_refused_by_name() {
+        for (more, part) in [
+            (json!({"ttl": "0s"}), "ttl is 0s"),
+            (json!({"healthCheck": {"interval": "1s"}}), "healthCheck"),
+            (json!({"scheme": "tcp", "ttl": "0s"}), "ttl is 0s"),
+        ] {
+            let message = plan(more).refused()[0].message.clone();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! What is asked of a hop, one file per protocol: client halves over any stream. The protocol `forward` has none: its
+//! stream is the connection.
+//! Invariants: nothing is sent before the answer to what was sent last, since some servers drop it; and exactly the
+//! bytes of each answer are read, since what follows is the target's.
+
+pub(crate) mod http;
+pub(crate) mod socks4;
+pub(crate) mod socks5;
+
+use std::io;
+
+use crate::dial::DialCause;
+
+/// Who is to blame for a request that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The hop itself: it answered nonsense, or nothing.
+    Hop(DialCause),
+    /// What the hop was asked to connect to, as the hop says.
+    Address(DialCause),
+}
+
+/// The cause of a handshake that ended half-way.
+fn broken(protocol: &str, error: &io::Error) -> DialCause {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return DialCause::Handshake(format!("{protocol}: the hop closed the connection in the handshake"));
+    }
+    DialCause::Handshake(format!("{protocol}: {error}"))
+}

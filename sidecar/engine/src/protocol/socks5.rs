@@ -1,0 +1,214 @@
+//! SOCKS5 as a client (RFC 1928, RFC 1929), with the methods 0x80 and 0x82 that GOST adds: TLS right behind the
+//! greeting, and TLS with a login. `chain` puts the steps together, since TLS changes the stream between two of them.
+
+use std::net::IpAddr;
+
+use fairlead_config::HostPort;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{Fault, broken};
+use crate::{dial::DialCause, secrets::Login};
+
+const VERSION: u8 = 5;
+const LOGIN_VERSION: u8 = 1;
+const CONNECT: u8 = 1;
+const LONGEST: usize = 255;
+
+/// What the server wants before a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    Nothing,
+    Login,
+    Tls,
+    TlsAndLogin,
+}
+
+/// Which methods are offered; in GOST's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Plain,
+    PlainOrTls,
+    /// For a hop that must prove who it is.
+    TlsOnly,
+}
+
+impl Method {
+    fn of(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0x00 => Self::Nothing,
+            0x02 => Self::Login,
+            0x80 => Self::Tls,
+            0x82 => Self::TlsAndLogin,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn has_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::TlsAndLogin)
+    }
+
+    pub(crate) fn has_login(self) -> bool {
+        matches!(self, Self::Login | Self::TlsAndLogin)
+    }
+}
+
+impl Offer {
+    fn greeting(self) -> &'static [u8] {
+        match self {
+            Self::Plain => &[VERSION, 2, 0x00, 0x02],
+            Self::PlainOrTls => &[VERSION, 3, 0x00, 0x02, 0x80],
+            Self::TlsOnly => &[VERSION, 1, 0x80],
+        }
+    }
+
+    fn allows(self, method: Method) -> bool {
+        match self {
+            Self::Plain => !method.has_tls(),
+            Self::PlainOrTls => true,
+            Self::TlsOnly => method.has_tls(),
+        }
+    }
+}
+
+/// Offers methods and learns which one the server chose.
+pub(crate) async fn greet<S>(stream: &mut S, offer: Offer) -> Result<Method, DialCause>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    send(stream, offer.greeting()).await?;
+    let [version, method] = receive(stream).await?;
+    check_version(version)?;
+    match Method::of(method) {
+        Some(method) if offer.allows(method) => Ok(method),
+        _ if offer == Offer::TlsOnly => {
+            Err(handshake("the hop does not encrypt, and it shall be verified; drop what verifies it, or use another"))
+        }
+        _ if method == 0xff => Err(handshake("the hop accepts none of the methods offered")),
+        _ => Err(handshake(format!("the hop chose method {method:#04x}, which was not offered"))),
+    }
+}
+
+/// Says who we are.
+pub(crate) async fn login<S>(stream: &mut S, login: Option<&Login>) -> Result<(), DialCause>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let asked =
+        || DialCause::Login("socks5: the hop asks for a user and a password, and none is configured".to_owned());
+    let Login { user, password } = login.ok_or_else(asked)?;
+    let mut message = vec![LOGIN_VERSION];
+    for (what, text) in [("user", user.as_str()), ("password", password.expose())] {
+        let length = u8::try_from(text.len());
+        message
+            .push(length.map_err(|_| DialCause::Login(format!("socks5: the {what} is longer than {LONGEST} bytes")))?);
+        message.extend_from_slice(text.as_bytes());
+    }
+    send(stream, &message).await?;
+    let [_, status] = receive(stream).await?;
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(DialCause::Login("socks5: the hop refuses the user or the password".to_owned()))
+    }
+}
+
+/// Asks for a connection; from then on the stream is the target's.
+pub(crate) async fn connect<S>(stream: &mut S, address: &HostPort) -> Result<(), Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = request(CONNECT, address).map_err(Fault::Address)?;
+    send(stream, &request).await.map_err(Fault::Hop)?;
+    let code = reply(stream).await.map_err(Fault::Hop)?;
+    judge(code)
+}
+
+/// Addresses go as such, and not as text as GOST sends them: not every server reads an address from a name's place.
+fn request(command: u8, address: &HostPort) -> Result<Vec<u8>, DialCause> {
+    let mut message = vec![VERSION, command, 0];
+    match address.host.parse() {
+        Ok(IpAddr::V4(ip)) => {
+            message.push(1);
+            message.extend(ip.octets());
+        }
+        Ok(IpAddr::V6(ip)) => {
+            message.push(4);
+            message.extend(ip.octets());
+        }
+        Err(_) => {
+            let too_long = |_| DialCause::Rejected(format!("socks5 carries names of at most {LONGEST} bytes"));
+            message.extend([3, u8::try_from(address.host.len()).map_err(too_long)?]);
+            message.extend(address.host.as_bytes());
+        }
+    }
+    message.extend(address.port.to_be_bytes());
+    Ok(message)
+}
+
+/// Reads a reply to its last byte, and returns its code; the address in it says nothing to a client that connects.
+async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u8, DialCause> {
+    let [version, code, _, kind] = receive(stream).await?;
+    check_version(version)?;
+    let length = match kind {
+        1 => 4,
+        4 => 16,
+        3 => {
+            let [length] = receive(stream).await?;
+            usize::from(length)
+        }
+        _ => return Err(handshake(format!("the hop answered with address type {kind}"))),
+    };
+    let mut rest = [0; LONGEST + 2];
+    read(stream, &mut rest[..length + 2]).await?;
+    Ok(code)
+}
+
+fn judge(code: u8) -> Result<(), Fault> {
+    let says = |what: &str| Err(Fault::Address(DialCause::Rejected(format!("the socks5 hop says: {what}"))));
+    match code {
+        0 => Ok(()),
+        1 => says("general failure"),
+        2 => says("not allowed by its rules"),
+        3 => says("network unreachable"),
+        4 => says("host unreachable"),
+        5 => says("connection refused"),
+        6 => says("time to live expired"),
+        8 => says("address type not supported"),
+        7 => Err(Fault::Hop(handshake("the hop does not know CONNECT"))),
+        _ => Err(Fault::Hop(handshake(format!("the hop answered with code {code}")))),
+    }
+}
+
+fn check_version(version: u8) -> Result<(), DialCause> {
+    if version == VERSION {
+        Ok(())
+    } else {
+        Err(handshake(format!("the hop speaks something else (it began with {version:#04x})")))
+    }
+}
+
+fn handshake(what: impl AsRef<str>) -> DialCause {
+    DialCause::Handshake(format!("socks5: {}", what.as_ref()))
+}
+
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(), DialCause> {
+    let sent = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    sent.await.map_err(|error| broken("socks5", &error))
+}
+
+async fn receive<const N: usize>(stream: &mut (impl AsyncRead + Unpin)) -> Result<[u8; N], DialCause> {
+    let mut bytes = [0; N];
+    read(stream, &mut bytes).await?;
+    Ok(bytes)
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin), bytes: &mut [u8]) -> Result<(), DialCause> {
+    stream.read_exact(bytes).await.map(drop).map_err(|error| broken("socks5", &error))
+}
+
+#[cfg(test)]
+#[path = "socks5_tests.rs"]
+mod tests;

@@ -1,0 +1,64 @@
+//! An upstream connection as `chain` hands it to the relay: plain TCP keeps its type, so that copying stays zero-copy;
+//! anything layered on it is boxed once.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::socket::Socket;
+
+/// What bytes travel over.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Io for T {}
+
+/// A connection to a node, perhaps through hops.
+pub(crate) enum Stream {
+    Tcp(Socket),
+    Layered(Box<dyn Io>),
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp(_) => "Tcp",
+            Self::Layered(_) => "Layered",
+        })
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
+            Self::Layered(layered) => Pin::new(layered).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
+            Self::Layered(layered) => Pin::new(layered).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(&mut &*socket).poll_flush(cx),
+            Self::Layered(layered) => Pin::new(layered).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(&mut &*socket).poll_shutdown(cx),
+            Self::Layered(layered) => Pin::new(layered).poll_shutdown(cx),
+        }
+    }
+}

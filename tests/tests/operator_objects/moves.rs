@@ -1,0 +1,106 @@
+//! A PortForward that moves from one proxy to another is served there and leaves nothing where it was.
+
+use std::net::SocketAddr;
+
+use fairlead_api::PortForward;
+use fairlead_tests::{
+    clients::ask,
+    cluster::{CLUSTER_SOON, Kubelet, proxy_pod},
+    deadline::{SOON, await_condition, await_some},
+    ports,
+    scene::{AT_ONCE, Scene, forward},
+    targets::Target,
+};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Service},
+};
+use serde_json::{Value, json};
+
+use crate::what::await_made;
+
+/// As a sidecar is run, but with its ConfigMap where [`proxy_pod`] mounts it.
+const ARGUMENTS: [&str; 9] = [
+    "proxy",
+    "--config",
+    "/config/config.yaml",
+    "--admin-addr",
+    ":19443",
+    "--admin-ca",
+    "/config/ca.crt",
+    "--metrics-addr",
+    ":19444",
+];
+
+const OWN: [&str; 3] = ["ConfigMap db-forward", "Deployment db-forward", "Service db"];
+const SHARED: [&str; 3] = ["ConfigMap edge-gateway", "Deployment edge-gateway", "Service db"];
+const SIDECAR: [&str; 1] = ["ConfigMap shop-sidecar"];
+
+fn application(scene: &Scene<'_>) {
+    let labels = json!({"fairlead.dev/sidecar": "shop"});
+    scene.create::<Pod>(proxy_pod("shop", &labels, "shop-sidecar", &ARGUMENTS)).expect("a Pod");
+}
+
+fn address_of(kubelet: &Kubelet, pod: &str, port: u16) -> SocketAddr {
+    let pods = kubelet.pods();
+    let (_, ip) = pods.into_iter().find(|(name, _)| name == pod).expect("the pod");
+    (ip, port).into()
+}
+
+#[test]
+fn a_forward_that_moves_is_served_where_it_is_and_leaves_nothing_where_it_was() {
+    let Some(scene) = Scene::open(AT_ONCE) else { return };
+    let target = Target::letter('A');
+    let port = ports::free();
+    let mv = |more: Value, made: &[&str]| {
+        scene.apply_ready(&[&forward("db", port, &[&target], more)]);
+        await_made(&scene, made);
+    };
+    let (own, shared, sidecar) =
+        (json!({}), json!({"gateway": {"name": "edge"}}), json!({"sidecar": {"name": "shop"}}));
+    mv(own.clone(), &OWN);
+    scene.await_letter(scene.await_pod("db-forward", port).1, 'A');
+    mv(shared.clone(), &SHARED);
+    scene.await_letter(scene.await_pod("edge-gateway", port).1, 'A');
+    let service: Service = scene.find("db").expect("the Service");
+    let selector = service.spec.and_then(|spec| spec.selector).expect("a selector");
+    assert_eq!(selector.get("fairlead.dev/proxy").map(String::as_str), Some("edge-gateway"));
+
+    application(&scene);
+    await_some("the application", SOON, || scene.kubelet().pods().into_iter().find(|(name, _)| name == "shop"));
+    mv(sidecar, &SIDECAR);
+    scene.await_letter(address_of(scene.kubelet(), "shop", port), 'A');
+    mv(own, &OWN);
+    scene.await_letter(scene.await_pod("db-forward", port).1, 'A');
+    let left = address_of(scene.kubelet(), "shop", port);
+    await_condition("nobody to listen in the application's pod", CLUSTER_SOON, || ask(left).is_err());
+    mv(shared, &SHARED);
+    scene.await_letter(scene.await_pod("edge-gateway", port).1, 'A');
+}
+
+#[test]
+fn a_gateway_that_loses_a_member_goes_on_and_one_that_loses_the_last_goes() {
+    let Some(scene) = Scene::open(AT_ONCE) else { return };
+    let (a, b) = (Target::letter('A'), Target::letter('B'));
+    let (port, other) = (ports::free(), ports::free());
+    let at = |gateway: &str| json!({"gateway": {"name": gateway}});
+    scene.apply_ready(&[&forward("a", port, &[&a], at("edge")), &forward("b", other, &[&b], at("edge"))]);
+    let (pod, address) = scene.await_pod("edge-gateway", port);
+    scene.apply_ready(&[&forward("a", port, &[&a], at("side"))]);
+    scene.await_letter(scene.await_pod("side-gateway", port).1, 'A');
+    scene.await_object("edge-gateway", "one owner", |object: &Deployment| {
+        let owners = object.metadata.owner_references.as_deref().unwrap_or_default();
+        owners.iter().map(|owner| owner.name.as_str()).eq(["b"])
+    });
+    scene.await_letter((address.ip(), other).into(), 'B');
+    assert_eq!(scene.await_pod("edge-gateway", port).0, pod, "the same pod");
+
+    // A member that is refused keeps no gateway that serves nobody.
+    let mut refused = forward("c", 1, &[&a], at("edge"));
+    refused["spec"] = json!({"url": "tcp://localhost:1/127.0.0.1:1?strategy=best", "gateway": {"name": "edge"}});
+    scene.apply::<PortForward>(&refused);
+    scene.await_refused("c", "InvalidURL");
+    scene.apply_ready(&[&forward("b", other, &[&b], at("side"))]);
+    let left = ["ConfigMap side-gateway", "Deployment side-gateway", "Service a", "Service b"];
+    await_made(&scene, &left);
+}
