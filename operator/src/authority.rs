@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use fairlead_config::duration::format;
 use k8s_openapi::ByteString;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -28,6 +29,9 @@ pub const BUNDLE_KEY: &str = "ca.crt";
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// The shortest life of an authority: client certificates live a twelfth of it, and whole seconds are all they can say.
+const LIFETIME_MIN: Duration = Duration::from_secs(36);
 
 /// Who the operator is to its proxies.
 #[derive(PartialEq)]
@@ -51,6 +55,17 @@ pub struct AuthorityTimes {
     pub publish_ahead: Duration,
     /// Life of a client certificate, which is renewed at half of it.
     pub leaf_lifetime: Duration,
+}
+
+/// An authority can't be renewed in time, or signs nothing that lasts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an authority can't live for {}: give it at least {}, which is four times the time it is published ahead and no \
+     less than {}", format(*.lifetime), format(*.least), format(LIFETIME_MIN)
+)]
+pub struct TimesError {
+    lifetime: Duration,
+    least: Duration,
 }
 
 /// What to do about the Secret.
@@ -96,6 +111,18 @@ pub fn next(
         return Ok(Decision::Keep { identity, due });
     }
     Ok(Decision::Write { data: record.write()?, identity, due })
+}
+
+impl AuthorityTimes {
+    /// The times of authorities that live this long, and are published this long before they sign.
+    pub fn of(lifetime: Duration, publish_ahead: Duration) -> Result<Self, TimesError> {
+        let least = publish_ahead.saturating_mul(4).max(LIFETIME_MIN);
+        if lifetime < least {
+            return Err(TimesError { lifetime, least });
+        }
+        let renew_before = (lifetime / 6).max(publish_ahead * 2);
+        Ok(Self { lifetime, renew_before, publish_ahead, leaf_lifetime: lifetime / 12 })
+    }
 }
 
 impl Default for AuthorityTimes {

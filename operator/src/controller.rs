@@ -19,6 +19,7 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
+use kube::Client;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -42,6 +43,8 @@ const TICK: Duration = Duration::from_secs(10);
 
 /// What the controller needs beside the API server.
 pub struct Options {
+    /// Reads what is watched.
+    pub client: Client,
     /// This process among the replicas, for Events.
     pub identity: String,
     /// The namespaces that are watched; all of them if none is named.
@@ -70,7 +73,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let (client, leader) = (keeper.client.clone(), Arc::clone(&keeper.leader));
-    let (caches, mut changes) = Caches::start(&client, &options.namespaces, &tasks);
+    let (caches, mut changes) = Caches::start(&options.client, &options.namespaces, &tasks);
     let mut leads = leader.watch();
     let writer = Writer { client, leader, telemetry: Arc::clone(&telemetry) };
     let (members, pods) = (Index::default(), Index::default());

@@ -1,7 +1,9 @@
 //! The leader's Lease: asks the API server what `election` decides, from the Lease to whoever writes.
 //! Invariant: a write runs only inside [`Leader::write`], which refuses it without leadership and drops it when the
-//! Lease's local time is over; a Lease is released only when no write is under way.
+//! Lease's local time is over, with a client of [`Leader::client`], which sends nothing after that; a Lease is released
+//! only when no write is under way.
 
+mod gate;
 mod store;
 #[cfg(test)]
 mod tests;

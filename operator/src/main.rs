@@ -126,11 +126,13 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         Some(path) => Settings::load(path)?,
         None => Settings::of_image(args.image.clone()),
     };
+    let times = AuthorityTimes::of(args.ca_lifetime, args.ca_publish_ahead).context("--ca-lifetime")?;
     let telemetry = Arc::new(Telemetry::new());
     telemetry::serve(&args.metrics_addr, Arc::clone(&telemetry))
         .await
         .with_context(|| format!("--metrics-addr: listen on {}", args.metrics_addr))?;
-    let client = kube::Client::try_default().await.context("find the API server")?;
+    let config = kube::Config::infer().await.context("find the API server")?;
+    let client = kube::Client::try_from(config.clone()).context("reach the API server")?;
     let stop = stop_on_signals()?;
     // A process that starts again under the same name is another one: what it left half written isn't known to it.
     let name = args.identity.clone().unwrap_or_else(host_name);
@@ -143,15 +145,14 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
     // The lease is given back only once nothing is written any more.
     let stop_leading = CancellationToken::new();
     let leader = Arc::new(leader::lead(client.clone(), lease, stop_leading.clone()));
-    let times = AuthorityTimes {
-        lifetime: args.ca_lifetime,
-        renew_before: (args.ca_lifetime / 6).max(args.ca_publish_ahead * 2),
-        publish_ahead: args.ca_publish_ahead,
-        leaf_lifetime: args.ca_lifetime / 12,
+    let keeper = Keeper {
+        client: leader.client(config).context("reach the API server")?,
+        leader: Arc::clone(&leader),
+        namespace: args.namespace,
+        secret: args.ca_secret,
+        times,
     };
-    let keeper =
-        Keeper { client, leader: Arc::clone(&leader), namespace: args.namespace, secret: args.ca_secret, times };
-    let options = Options { identity, namespaces: args.watch_namespaces, settings };
+    let options = Options { client, identity, namespaces: args.watch_namespaces, settings };
     let done = controller::run(options, keeper, telemetry, stop).await;
     stop_leading.cancel();
     leader.released().await;

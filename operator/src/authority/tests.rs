@@ -224,3 +224,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn times_that_keep_no_authority_going_are_refused_with_what_would_do() {
+    let secs = Duration::from_secs;
+    for (lifetime, publish_ahead, least) in
+        [(secs(35), secs(1), "36s"), (4 * HOUR - secs(1), HOUR, "4h"), (HOUR, Duration::MAX, "")]
+    {
+        let error = AuthorityTimes::of(lifetime, publish_ahead).unwrap_err().to_string();
+        assert!(error.contains(&format!("at least {least}")), "{error}");
+    }
+    for (lifetime, publish_ahead) in [(secs(36), secs(9)), (secs(36), Duration::ZERO), (365 * DAY, HOUR)] {
+        let times = AuthorityTimes::of(lifetime, publish_ahead).unwrap();
+        assert!(times.renew_before >= publish_ahead * 2 && times.renew_before * 2 <= lifetime, "{times:?}");
+        assert!(times.leaf_lifetime >= secs(3), "{times:?}");
+    }
+}

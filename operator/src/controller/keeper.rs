@@ -29,6 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// Where the certificates are kept, and for how long they are good.
 #[derive(Clone)]
 pub struct Keeper {
+    /// Of the leader, for writes.
     pub client: Client,
     pub leader: Arc<Leader>,
     pub namespace: String,

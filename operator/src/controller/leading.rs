@@ -101,7 +101,7 @@ impl Leading {
             budget: Budget::new(now),
             publisher,
             known: HashMap::new(),
-            vacancies: Vacancies::new(controller.writer.client.clone()),
+            vacancies: Vacancies::new(controller.options.client.clone()),
             written: HashMap::new(),
             news: HashMap::new(),
             jobs: JoinSet::new(),

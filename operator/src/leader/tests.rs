@@ -201,3 +201,28 @@ async fn the_lease_is_given_back_after_the_writes_under_way_but_not_for_their_sa
         assert_eq!(holder(), json!(""));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_sends_nothing_after_the_lease_has_run_out() {
+    let (server, client) = Server::start();
+    let (leader, _stop) = campaign(&client, "a");
+    await_leading(&leader, true).await;
+    let gate = gate::Gate { standing: leader.standing.clone() };
+    let (turns, mut sent) = tokio::sync::mpsc::unbounded_channel();
+    let connection = async move {
+        while turns.send(Instant::now()).is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    hyper::rt::Executor::execute(&gate, Box::pin(connection));
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    server.lock().unwrap().trouble = Trouble::Refuses;
+    let deadline = leader.write_deadline().unwrap();
+    let mut last = Instant::now();
+    // The channel is closed with the connection.
+    while let Some(turn) = sent.recv().await {
+        last = turn;
+    }
+    assert!(last < deadline + Duration::from_secs(2) && !leader.is_leading());
+    assert!(last > deadline - Duration::from_secs(3), "it goes on as long as a write may be under way");
+}

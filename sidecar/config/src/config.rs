@@ -236,6 +236,18 @@ forwards:
         assert!(refused.message.contains("warp"), "{}", refused.message);
     }
 
+    /// YAML takes some words for truth or nothing where nobody says that they are text.
+    #[test]
+    fn names_that_mean_something_in_yaml_survive() {
+        for name in ["n", "y", "no", "yes", "on", "off", "null", "true", "1", "1e3", "0x10"] {
+            let mut forward = ReadConfig::parse(ONE).unwrap().forwards.remove(0);
+            forward.key = ForwardKey::local(name, name);
+            forward.digest = name.to_owned();
+            let text = Config::new(1, vec![forward.clone()]).to_yaml().unwrap();
+            assert_eq!(ReadConfig::parse(&text).unwrap().forwards, [forward], "{text}");
+        }
+    }
+
     #[test]
     fn a_document_cut_in_half_is_an_error() {
         assert!(

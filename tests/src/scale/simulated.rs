@@ -148,7 +148,7 @@ mod tests {
 
     fn document(revision: u64) -> String {
         format!(
-            "{{version: 1, revision: {revision}, forwards: [{{key: {{namespace: n, name: f, uid: u}}, digest: d, \
+            "{{version: 1, revision: {revision}, forwards: [{{key: {{namespace: shop, name: db, uid: u}}, digest: d, \
              scheme: tcp, listen: {{host: '', port: 1}}, targets: [{{host: a, port: 2}}, {{host: b, port: 2}}]}}]}}"
         )
     }

@@ -12,9 +12,12 @@ use fairlead_tests::{binary::finish, golden};
 
 /// Each example, and what this version can't do of it yet, by the field that it names.
 const EXAMPLES: [(&str, &[&str]); 5] = [
-    ("bastion-database.yaml", &["spec.chain: not built yet"]),
+    ("bastion-database.yaml", &["hop scheme \"forward+ssh\" is not built yet"]),
     ("dns-over-udp.yaml", &[]),
-    ("expose-service-remotely.yaml", &["scheme \"rtcp\" is not built yet", "spec.chain: not built yet"]),
+    (
+        "expose-service-remotely.yaml",
+        &["scheme \"rtcp\" is not built yet", "hop scheme \"socks5+tls\" is not built yet"],
+    ),
     ("failover-pair.yaml", &[]),
     ("quickstart.yaml", &[]),
 ];

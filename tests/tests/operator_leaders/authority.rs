@@ -8,11 +8,11 @@ use std::{
 use fairlead_api::PortForward;
 use fairlead_tests::{
     clients::{dial, is_echoed, letter},
-    cluster::{CLUSTER_SOON, ControlPlane, Mounting},
+    cluster::{CLUSTER_SOON, ControlPlane},
     deadline::{await_condition, await_some},
     operator::{NAMESPACE, Operator, install},
     ports,
-    scene::{Scene, forward},
+    scene::{AT_ONCE, Scene, forward},
     targets::{Behaviour, Target},
 };
 use k8s_openapi::api::core::v1::Secret;
@@ -20,8 +20,6 @@ use serde_json::json;
 
 /// Short lives: an authority signs for half a minute, and is published two seconds ahead.
 const TIMES: [&str; 4] = ["--ca-lifetime", "36s", "--ca-publish-ahead", "2s"];
-/// A kubelet that is half a second behind, where others take a minute.
-const SOMEWHAT_LATER: Mounting = Mounting::After(Duration::from_millis(500));
 /// Authorities that sign, one after the other, in the course of the test.
 const AUTHORITIES: usize = 3;
 /// All of them are past by then.
@@ -40,7 +38,7 @@ fn new_certificates_lose_no_change_and_no_connection() {
     let Some(cluster) = ControlPlane::start() else { return };
     install(&cluster);
     let mut operator = Operator::start_installed(&cluster, &TIMES);
-    let scene = Scene::of(cluster.namespace(), SOMEWHAT_LATER);
+    let scene = Scene::of(cluster.namespace(), AT_ONCE);
     let targets = [Target::start(Behaviour::Greet('A')), Target::start(Behaviour::Greet('B'))];
     let port = ports::free();
     let to = |target: &Target| forward("db", port, &[target], json!({"gateway": {"replicas": 2}}));
