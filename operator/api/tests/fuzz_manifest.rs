@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use bolero::check;
-use fairlead_api::{manifest, schema};
+use fairlead_api::{
+    manifest::{self, ManifestProblem},
+    schema,
+};
 use fairlead_config::yaml;
 
 /// What manifests are made of; a byte of the input picks one.
@@ -82,12 +85,18 @@ fn run_time() -> Duration {
     Duration::from_secs_f64(seconds.unwrap_or(0.5))
 }
 
+/// What a PortForward calls a field is no secret and is shown, whatever it says; of a Secret nothing is.
+fn field_named(problem: &ManifestProblem) -> String {
+    let of_ours = problem.place.object.as_ref().is_some_and(|object| object.starts_with("PortForward"));
+    if of_ours { problem.problem.field.clone() } else { String::new() }
+}
+
 fn holds(text: &str) {
     let manifests = manifest::read("fuzz.yaml", text);
     for problem in &manifests.problems {
         let told = problem.to_string();
         assert_eq!(told.find(char::is_control), None, "{told:?}");
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!told.replace(&field_named(problem), "").contains("hunter2"), "{told}");
     }
     for forward in &manifests.port_forwards {
         let value = serde_json::to_value(forward).unwrap();
