@@ -3,9 +3,15 @@
 //! Invariants: nothing is sent before the answer to what was sent last, since some servers drop it; and exactly the
 //! bytes of each answer are read, since what follows is the target's.
 
+#[allow(dead_code, reason = "hops and servers read it")]
+pub(crate) mod address;
 pub(crate) mod http;
+#[allow(dead_code, reason = "hops and servers speak it")]
+pub(crate) mod relay;
 pub(crate) mod socks4;
 pub(crate) mod socks5;
+#[allow(dead_code, reason = "local and remote forwards carry datagrams in it")]
+pub(crate) mod udp_frame;
 
 use std::io;
 

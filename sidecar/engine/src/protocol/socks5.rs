@@ -1,12 +1,10 @@
 //! SOCKS5 as a client (RFC 1928, RFC 1929), with the methods 0x80 and 0x82 that GOST adds: TLS right behind the
 //! greeting, and TLS with a login. `chain` puts the steps together, since TLS changes the stream between two of them.
 
-use std::net::IpAddr;
-
 use fairlead_config::HostPort;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Fault, broken};
+use super::{Fault, address, broken};
 use crate::{dial::DialCause, secrets::Login};
 
 const VERSION: u8 = 5;
@@ -126,22 +124,8 @@ where
 /// Addresses go as such, and not as text as GOST sends them: not every server reads an address from a name's place.
 fn request(command: u8, address: &HostPort) -> Result<Vec<u8>, DialCause> {
     let mut message = vec![VERSION, command, 0];
-    match address.host.parse() {
-        Ok(IpAddr::V4(ip)) => {
-            message.push(1);
-            message.extend(ip.octets());
-        }
-        Ok(IpAddr::V6(ip)) => {
-            message.push(4);
-            message.extend(ip.octets());
-        }
-        Err(_) => {
-            let too_long = |_| DialCause::Rejected(format!("socks5 carries names of at most {LONGEST} bytes"));
-            message.extend([3, u8::try_from(address.host.len()).map_err(too_long)?]);
-            message.extend(address.host.as_bytes());
-        }
-    }
-    message.extend(address.port.to_be_bytes());
+    let encoded = address::encode(address, &mut message);
+    encoded.map_err(|error| DialCause::Rejected(format!("socks5: {error}")))?;
     Ok(message)
 }
 
