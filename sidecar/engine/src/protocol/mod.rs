@@ -10,6 +10,10 @@ pub(crate) mod http;
 pub(crate) mod relay;
 pub(crate) mod socks4;
 pub(crate) mod socks5;
+#[allow(dead_code, reason = "hops and servers speak it")]
+pub(crate) mod ss;
+#[allow(dead_code, reason = "hops and servers speak it")]
+pub(crate) mod ss_cipher;
 #[allow(dead_code, reason = "local and remote forwards carry datagrams in it")]
 pub(crate) mod udp_frame;
 
