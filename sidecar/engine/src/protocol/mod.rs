@@ -8,6 +8,8 @@ pub(crate) mod address;
 pub(crate) mod http;
 #[allow(dead_code, reason = "hops and servers speak it")]
 pub(crate) mod relay;
+#[allow(dead_code, reason = "remote forwards and servers speak it")]
+pub(crate) mod smux;
 pub(crate) mod socks4;
 pub(crate) mod socks5;
 #[allow(dead_code, reason = "hops and servers speak it")]
