@@ -14,6 +14,7 @@ mod observation;
 mod pods;
 mod settlement;
 mod statuses;
+mod unseen;
 mod vacancies;
 mod writer;
 

@@ -15,7 +15,7 @@ use crate::{
     clients::ask,
     cluster::{CLUSTER_SOON, ControlPlane, Kubelet, Mounting, Request, TempNamespace},
     deadline::{await_condition, await_some},
-    operator::{Operator, USER, await_condition_of},
+    operator::{Operator, USER, await_condition_of, forbidden},
     targets::Target,
 };
 
@@ -119,6 +119,15 @@ impl<'a> Scene<'a> {
             since.elapsed() > SILENCE
         });
         count
+    }
+}
+
+/// Whatever a test is about, the operator never asked for what its roles don't give it.
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(forbidden(self.cluster()), Vec::<String>::new());
+        }
     }
 }
 

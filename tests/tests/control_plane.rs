@@ -118,7 +118,7 @@ fn a_service_account_has_the_rights_that_rbac_gives_it_and_its_requests_are_reco
     assert_eq!((listed.verb.as_str(), listed.resource.as_str(), listed.code), ("list", "portforwards", 200));
     assert_eq!((listed.group.as_str(), listed.namespace.as_deref()), ("fairlead.dev", Some(namespace.name())));
     assert_eq!((refused.verb.as_str(), refused.resource.as_str(), refused.code), ("get", "configmaps", 403));
-    assert_eq!(refused.name.as_deref(), Some("secret-plan"));
+    assert_eq!((refused.name.as_deref(), refused.is_denied, listed.is_denied), (Some("secret-plan"), true, false));
     assert!(requests.iter().all(|request| !request.is_write()), "{requests:?}");
     assert!(
         listed.credential.is_some() && listed.credential != refused.credential,

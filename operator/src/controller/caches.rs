@@ -233,8 +233,14 @@ fn strip_pod(pod: &mut Pod) {
         spec.init_containers = init_containers.map(|all| all.into_iter().map(bare).collect());
     }
     if let Some(status) = &mut pod.status {
+        let mut sidecars = status.init_container_statuses.take();
+        sidecars.iter_mut().flatten().for_each(|container| {
+            let (name, ready) = (std::mem::take(&mut container.name), container.ready);
+            *container = k8s_openapi::api::core::v1::ContainerStatus { name, ready, ..Default::default() };
+        });
         let kept = k8s_openapi::api::core::v1::PodStatus {
             conditions: status.conditions.take(),
+            init_container_statuses: sidecars,
             phase: status.phase.take(),
             pod_ip: status.pod_ip.take(),
             ..Default::default()

@@ -1,13 +1,10 @@
 //! Writes that run beside the controller's one task, and what came of them.
 
-use std::sync::Arc;
-
-use fairlead_api::PortForwardStatus;
-
 use super::{
     child::{Answer, ChildKind, Write},
     index::ObjectName,
     settlement::InForce,
+    unseen::Written,
     writer::{WriteError, Writer},
 };
 use crate::names::ProxyId;
@@ -15,7 +12,7 @@ use crate::names::ProxyId;
 /// A write, or several for one proxy, that came to its end.
 pub(super) enum Done {
     Proxy { id: ProxyId, outcomes: Vec<Outcome> },
-    Status { name: ObjectName, result: Result<Arc<PortForwardStatus>, WriteError> },
+    Status { name: ObjectName, result: Result<Written, WriteError> },
 }
 
 pub(super) struct Outcome {

@@ -10,7 +10,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use fairlead_api::{PortForward, PortForwardStatus};
+use fairlead_api::PortForward;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -29,6 +29,7 @@ use super::{
     pods::PodFacts,
     settlement::{self, InForce},
     statuses,
+    unseen::Unseen,
     vacancies::{Vacancies, Vacancy},
     writer::WriteError,
 };
@@ -60,7 +61,7 @@ pub(super) struct Leading {
     known: HashMap<ProxyId, Known>,
     vacancies: Vacancies,
     /// Statuses that were written and that the cache may not show yet.
-    written: HashMap<ObjectName, Arc<PortForwardStatus>>,
+    written: Unseen,
     /// When a report came that the status may not show yet.
     news: HashMap<ObjectName, Instant>,
     jobs: JoinSet<Done>,
@@ -102,7 +103,7 @@ impl Leading {
             publisher,
             known: HashMap::new(),
             vacancies: Vacancies::new(controller.options.client.clone()),
-            written: HashMap::new(),
+            written: Unseen::default(),
             news: HashMap::new(),
             jobs: JoinSet::new(),
         };
@@ -173,7 +174,7 @@ impl Leading {
     fn note(&mut self, controller: &mut Controller, change: Change) {
         let now = Instant::now();
         if let Change::PortForward(name, proxy) = &change {
-            self.written.remove(name);
+            self.written.see(name, controller.caches.port_forwards.get(name).as_deref());
             match proxy {
                 None => {
                     self.statuses.forget(name);
@@ -271,11 +272,10 @@ impl Leading {
         self.vacancies.follow(id, std::iter::empty());
         self.dismiss(controller, id)?;
         let objects = &controller.caches.port_forwards;
-        // One that is being deleted leaves what it owns to the garbage collector, or to the user who wants to keep it.
+        // One that is being deleted leaves what it owns to the garbage collector, or to the user who wants to keep it;
+        // one that is in this proxy has only not been told yet.
         let all = objects.all();
-        let living = all.iter().filter(|object| object.metadata.deletion_timestamp.is_none());
-        // One that is still in it has only not been told yet.
-        let living = living.filter(|object| ProxyId::of(object) != *id);
+        let living = all.iter().filter(|o| o.metadata.deletion_timestamp.is_none() && ProxyId::of(o) != *id);
         let living: HashSet<&str> = living.filter_map(|object| object.metadata.uid.as_deref()).collect();
         let lives = |uid: &str| living.contains(uid);
         let present = Present { caches: &controller.caches, answers: &HashMap::new() };
@@ -346,11 +346,11 @@ impl Leading {
             Done::Status { name, result } => {
                 self.statuses.done(&name);
                 match result {
-                    Ok(status) => {
+                    Ok(written) => {
                         self.statuses.forget(&name);
                         let since = self.news.remove(&name).map(|since| now.saturating_duration_since(since));
                         controller.writer.telemetry.status_written(since);
-                        self.written.insert(name, status);
+                        self.written.keep(controller.caches.port_forwards.get(&name).as_deref(), name, written);
                     }
                     Err(WriteError::Gone | WriteError::Taken(_)) => {}
                     Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::ResourceExt;
 
 use crate::{
@@ -32,18 +32,27 @@ impl PodFacts {
         }
         let ip: Option<IpAddr> = status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok());
         let port = pod.annotations().get(ADMIN_PORT_ANNOTATION).and_then(|port| port.parse().ok());
-        let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
         Some(Self {
             uid: pod.uid().unwrap_or_default(),
             name: pod.name_any(),
             address: ip.map(|ip| SocketAddr::new(ip, port.unwrap_or(ADMIN_PORT))),
-            ready: conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+            ready: status.is_some_and(is_ready),
         })
     }
 
     /// What `proxies` dials.
     pub(super) fn to_dial(&self) -> Option<ProxyPod> {
         Some(ProxyPod { uid: self.uid.clone(), name: self.name.clone(), address: self.address? })
+    }
+}
+
+/// A sidecar's own word counts, not its pod's: whether the application is ready is none of our business.
+fn is_ready(status: &PodStatus) -> bool {
+    let sidecar = status.init_container_statuses.iter().flatten().find(|container| container.name == CONTAINER);
+    let mut conditions = status.conditions.iter().flatten();
+    match sidecar {
+        Some(sidecar) => sidecar.ready,
+        None => conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"),
     }
 }
 
@@ -72,6 +81,20 @@ mod tests {
         assert_eq!(moved.address.unwrap().port(), 7);
         let waiting = pod(|pod| pod["status"] = json!({"phase": "Pending"})).unwrap();
         assert_eq!((waiting.to_dial(), waiting.ready), (None, false));
+    }
+
+    #[test]
+    fn a_sidecar_is_ready_whatever_its_application_is() {
+        let container =
+            |name: &str, ready| json!({"name": name, "ready": ready, "image": "", "imageID": "", "restartCount": 0});
+        for (pod_is, sidecar_is) in [("False", true), ("True", false)] {
+            let facts = pod(|pod| {
+                pod["status"]["conditions"][0]["status"] = pod_is.into();
+                pod["status"]["initContainerStatuses"] =
+                    json!([container("other", !sidecar_is), container("fairlead", sidecar_is)]);
+            });
+            assert_eq!(facts.unwrap().ready, sidecar_is);
+        }
     }
 
     #[test]

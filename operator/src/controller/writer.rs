@@ -75,8 +75,12 @@ impl Writer {
         answer.map(serde_json::to_value).transpose().map_err(WriteError::from)
     }
 
-    /// Writes a status, unless the object is another one by now.
-    pub(super) async fn status(&self, object: &PortForward, status: &PortForwardStatus) -> Result<(), WriteError> {
+    /// Writes a status, unless the object is another one by now; the answer is the object with it.
+    pub(super) async fn status(
+        &self,
+        object: &PortForward,
+        status: &PortForwardStatus,
+    ) -> Result<PortForward, WriteError> {
         let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
         let api: Api<PortForward> = Api::namespaced(self.client.clone(), &name.namespace);
         let body = json!({
@@ -87,7 +91,7 @@ impl Writer {
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&body);
-        self.ask(("portforwards/status", "patch"), api.patch_status(&name.name, &params, &patch)).await.map(drop)
+        self.ask(("portforwards/status", "patch"), api.patch_status(&name.name, &params, &patch)).await
     }
 
     /// Makes an object; one of that name that is ours already is brought in line, any other is left alone.

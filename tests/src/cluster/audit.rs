@@ -26,6 +26,8 @@ pub struct Request {
     pub path: String,
     /// The HTTP status.
     pub code: u16,
+    /// Whether it was refused for want of rights, and not for what it asked.
+    pub is_denied: bool,
     /// When the server got it (RFC 3339), which also orders texts.
     pub received: String,
     /// Which token was shown: two kubeconfigs of one ServiceAccount differ in it.
@@ -113,6 +115,7 @@ fn request(event: &Value) -> Request {
         name: some("/objectRef/name"),
         path: text(event, "/requestURI"),
         code: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok()).unwrap_or_default(),
+        is_denied: text(event, "/annotations/authorization.k8s.io~1decision") == "forbid",
         received: text(event, "/requestReceivedTimestamp"),
         credential: some("/user/extra/authentication.kubernetes.io~1credential-id/0"),
     }

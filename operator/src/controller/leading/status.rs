@@ -14,6 +14,7 @@ use crate::{
         jobs::Done,
         observation::{self, Observation},
         statuses,
+        unseen::Written,
     },
     events::transitions,
     names::{ProxyId, ProxyKind},
@@ -50,14 +51,14 @@ impl Leading {
         }
         let (writer, publisher) = (controller.writer.clone(), Arc::clone(&self.publisher));
         self.jobs.spawn(async move {
-            let result = writer.status(&object, &status).await.map(|()| Arc::new(status));
-            if let Ok(status) = &result {
-                let notes = transitions(object.status.as_ref(), status);
+            let result = writer.status(&object, &status).await;
+            if result.is_ok() {
+                let notes = transitions(object.status.as_ref(), &status);
                 // Whoever leads by now tells what happens from now on.
                 let told = writer.leader.write(publisher.publish(&object, &notes)).await.unwrap_or_default();
                 writer.telemetry.events_written(told);
             }
-            Done::Status { name, result }
+            Done::Status { name, result: result.map(|answer| Written::new(status, &answer)) }
         });
     }
 
@@ -73,8 +74,8 @@ impl Leading {
         let known = self.known.get(id)?;
         let verdict = known.judged.on(&object)?;
         let mut object = PortForward::clone(&object);
-        if let Some(written) = self.written.get(name) {
-            object.status = Some(PortForwardStatus::clone(written));
+        if let Some(written) = self.written.of(name) {
+            object.status = Some(written.clone());
         }
         let mut observation = self.observe(controller, id, now);
         if let Some(why) = known.unmade.get(&name.name) {
