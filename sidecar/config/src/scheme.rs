@@ -54,7 +54,9 @@ pub enum UnsupportedScheme {
     NotBuiltYet(Scheme),
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
     OutOfScope(Scheme),
-    #[error("hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http and forward")]
+    #[error(
+        "hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http, relay, ss and forward"
+    )]
     HopNotBuiltYet(Scheme),
 }
 
@@ -110,6 +112,8 @@ impl Scheme {
                 | Protocol::Socks4
                 | Protocol::Socks4a
                 | Protocol::Http
+                | Protocol::Relay
+                | Protocol::Ss
                 | Protocol::Forward
         );
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
@@ -160,16 +164,20 @@ impl Scheme {
         self.is_forward() || matches!(self.protocol, Protocol::Auto | Protocol::Relay)
     }
 
-    /// Tells whether a listener of this scheme means nothing without targets; `tcp` does behind a last hop `forward+transport`.
+    /// Tells whether a listener of this scheme means nothing without targets; `tcp` does behind a last hop that knows where it goes.
     pub fn needs_targets(self, last_hop: Option<Self>) -> bool {
-        let goes_on_behind_the_hop =
-            last_hop.is_some_and(|hop| hop.is_forward_hop() && hop.transport != Transport::Ssh);
+        let goes_on_behind_the_hop = last_hop.is_some_and(Self::may_know_the_target);
         self.is_forward() && !(self.protocol == Protocol::Tcp && goes_on_behind_the_hop)
     }
 
     /// Tells whether the far end may choose the port, so that a listener may ask for port 0.
     pub fn may_bind_zero(self) -> bool {
         self.is_remote()
+    }
+
+    /// Tells whether the far end of a hop of this scheme may say itself where it goes: `forward+transport`, `relay`.
+    pub fn may_know_the_target(self) -> bool {
+        (self.is_forward_hop() && self.transport != Transport::Ssh) || self.protocol == Protocol::Relay
     }
 
     /// Tells whether a hop of this scheme is the `forward` protocol, where the stream is the connection.

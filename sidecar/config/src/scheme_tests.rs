@@ -126,11 +126,13 @@ fn a_scheme_says_what_its_listener_is() {
 }
 
 #[test]
-fn only_tcp_goes_without_targets_and_only_behind_a_forward_hop() {
+fn only_tcp_goes_without_targets_and_only_behind_a_hop_that_knows_them() {
     for (listener, hop, needs) in [
         ("tcp", "forward+tls", false),
         ("tcp", "forward", false),
         ("tcp", "forward+ssh", true),
+        ("tcp", "relay", false),
+        ("udp", "relay", true),
         ("tcp", "socks5", true),
         ("udp", "forward+tls", true),
         ("socks5", "forward+tls", false),

@@ -7,6 +7,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
 };
 
 use fairlead_config::{HostPort, NodeReport};
@@ -17,12 +18,16 @@ use crate::{
     changes::Changes,
     connect::{Dialer, connect},
     dial::{DialCause, DialError, dial},
-    group::{Group, Node},
+    group::{Chosen, Group, Node},
     plan::{HopPlan, HopProtocol, HopSettings},
     protocol::{
         Fault, http,
+        relay::Request,
+        relay_client::{self, Habit},
         socks4::{self, Goal},
         socks5::{self, Offer},
+        ss_cipher::Key,
+        ss_client,
     },
     resolve::Resolver,
     secrets::{Login, Secrets},
@@ -41,6 +46,8 @@ pub(crate) struct Hop {
     /// Of the connections that go through it; no client sees them.
     counters: ClientCounters,
     tls: tls::Settings,
+    /// Of a relay hop.
+    habit: Arc<Habit>,
 }
 
 /// What is gone through to reach an address.
@@ -64,8 +71,8 @@ pub(crate) fn hops(plans: &[HopPlan], old: &[Arc<Hop>], name: &str, changes: &Ch
             }
             None => Arc::new(Group::of_hop(number, name.to_owned(), plan.rules, &plan.nodes, changes.clone())),
         };
-        let (counters, tls) = (ClientCounters::default(), tls::Settings::default());
-        Arc::new(Hop { number, plan: plan.clone(), group, counters, tls })
+        let (counters, tls, habit) = (ClientCounters::default(), tls::Settings::default(), Arc::default());
+        Arc::new(Hop { number, plan: plan.clone(), group, counters, tls, habit })
     };
     plans.iter().zip(1..).map(hop).collect()
 }
@@ -109,8 +116,11 @@ async fn through(dialer: &Dialer, address: &Arc<HostPort>) -> Result<Stream, Dia
         let (stream, judged) = link.taken();
         let asked = timeout(dialer.timeout, hop.request(stream, address, dialer)).await;
         match asked.unwrap_or(Err(Fault::Address(DialCause::Timeout(dialer.timeout)))) {
-            Ok(stream) => {
+            Ok(mut stream) => {
                 judged.node.counters.connections.fetch_add(1, Relaxed);
+                if let Stream::Late(late) = &mut stream {
+                    late.on_refusal(mark_faulty(judged.chosen(), hop.number));
+                }
                 judged.answered();
                 return Ok(stream);
             }
@@ -123,6 +133,28 @@ async fn through(dialer: &Dialer, address: &Arc<HostPort>) -> Result<Stream, Dia
                 judged.failed(&error);
                 failure = Some(error);
             }
+        }
+    }
+}
+
+/// Marks a node that the hop before it says late it can't connect to.
+pub(crate) fn mark_refused(chosen: Chosen, level: Option<u32>) -> impl FnOnce(&Fault) + Send + Sync {
+    let began = Instant::now();
+    move |fault| {
+        if let Fault::Address(cause) = fault {
+            let node = (*chosen.node.address).clone();
+            chosen.dialing(began).failed(&DialError { hop: level, ..DialError::new(node, cause.clone()) });
+        }
+    }
+}
+
+/// Marks a node of a hop that says late that it is itself at fault.
+fn mark_faulty(chosen: Chosen, number: u32) -> impl FnOnce(&Fault) + Send + Sync {
+    let began = Instant::now();
+    move |fault| {
+        if let Fault::Hop(cause) = fault {
+            let node = (*chosen.node.address).clone();
+            chosen.dialing(began).failed(&DialError { hop: Some(number), ..DialError::new(node, cause.clone()) });
         }
     }
 }
@@ -176,7 +208,8 @@ impl Hop {
 
     /// What its files lack for it to be dialled at all, in one line.
     pub(crate) fn lack(&self, secrets: &Secrets) -> Option<String> {
-        let login = self.login(secrets).map(drop);
+        let is_ss = self.settings().protocol == HopProtocol::Ss;
+        let login = self.login(secrets).and_then(|login| if is_ss { key(login).map(drop) } else { Ok(()) });
         let tls = || self.settings().encrypts().then(|| self.tls_config(secrets)).transpose().map(drop);
         login.and_then(|()| tls()).err().map(|cause| format!("hop {}: {cause}", self.number))
     }
@@ -232,6 +265,12 @@ impl Hop {
         let user = login.as_ref().map(|login| login.user.as_str()).unwrap_or_default();
         match self.settings().protocol {
             HopProtocol::Forward => {}
+            HopProtocol::Relay => {
+                // Without a target the hop says itself where it goes.
+                let address = Some(address).filter(|address| address.port != 0).cloned();
+                return relay_client::connect(stream, &Request { datagrams: false, login, address }, &self.habit).await;
+            }
+            HopProtocol::Ss => return ss_client::connect(stream, address, key(login).map_err(Fault::Hop)?).await,
             HopProtocol::Socks5 => socks5::connect(&mut stream, address).await?,
             HopProtocol::Http => http::connect(&mut stream, address, login.as_ref()).await?,
             HopProtocol::Socks4a => {
@@ -246,6 +285,13 @@ impl Hop {
         }
         Ok(stream)
     }
+}
+
+/// The key of a Shadowsocks hop, whose user is the cipher.
+fn key(login: Option<Login>) -> Result<Key, DialCause> {
+    let login =
+        login.ok_or_else(|| DialCause::Credentials("ss: no cipher and no password is configured".to_owned()))?;
+    Key::of(&login).map_err(DialCause::Credentials)
 }
 
 async fn resolved(address: &HostPort, resolver: &Resolver) -> Result<Vec<IpAddr>, DialCause> {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    chain::{Path, reach},
+    chain::{Path, mark_refused, reach},
     dial::DialError,
     group::{Dialing, Group, Node},
     resolve::Resolver,
@@ -47,6 +47,8 @@ pub(crate) struct Dialer {
 pub(crate) struct Connected {
     stream: Stream,
     dialing: Dialing,
+    /// The number of the hop whose node it is; none for a target.
+    level: Option<u32>,
 }
 
 /// One client's dials.
@@ -131,7 +133,7 @@ impl Race<'_> {
     fn won(mut self, mut dialing: Dialing, stream: Stream) -> Connected {
         dialing.note_answer();
         self.leave();
-        Connected { stream, dialing }
+        Connected { stream, dialing, level: self.dialer.path.level() }
     }
 
     /// Leaves the dials under way to be judged.
@@ -142,8 +144,11 @@ impl Race<'_> {
 
 impl Connected {
     /// The connection, of a node that has said all it had to.
-    pub(crate) fn answered(self) -> (Stream, Arc<Node>) {
+    pub(crate) fn answered(mut self) -> (Stream, Arc<Node>) {
         let node = Arc::clone(&self.dialing.node);
+        if let Stream::Late(late) = &mut self.stream {
+            late.on_refusal(mark_refused(self.dialing.chosen(), self.level));
+        }
         self.dialing.answered();
         (self.stream, node)
     }

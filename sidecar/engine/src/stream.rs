@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::socket::Socket;
+use crate::{protocol::relay_client::Late, socket::Socket};
 
 /// What bytes travel over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -20,6 +20,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Io for T {}
 pub(crate) enum Stream {
     Tcp(Socket),
     Layered(Box<dyn Io>),
+    /// Layered, and perhaps refused later.
+    Late(Box<Late>),
 }
 
 impl fmt::Debug for Stream {
@@ -27,6 +29,7 @@ impl fmt::Debug for Stream {
         f.write_str(match self {
             Self::Tcp(_) => "Tcp",
             Self::Layered(_) => "Layered",
+            Self::Late(_) => "Late",
         })
     }
 }
@@ -36,6 +39,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
             Self::Layered(layered) => Pin::new(layered).poll_read(cx, buffer),
+            Self::Late(late) => Pin::new(late).poll_read(cx, buffer),
         }
     }
 }
@@ -45,6 +49,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
             Self::Layered(layered) => Pin::new(layered).poll_write(cx, bytes),
+            Self::Late(late) => Pin::new(late).poll_write(cx, bytes),
         }
     }
 
@@ -52,6 +57,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_flush(cx),
             Self::Layered(layered) => Pin::new(layered).poll_flush(cx),
+            Self::Late(late) => Pin::new(late).poll_flush(cx),
         }
     }
 
@@ -59,6 +65,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_shutdown(cx),
             Self::Layered(layered) => Pin::new(layered).poll_shutdown(cx),
+            Self::Late(late) => Pin::new(late).poll_shutdown(cx),
         }
     }
 }

@@ -202,7 +202,8 @@ pub(super) fn check(forward: &Forward, is_url: bool, problems: &mut Problems) {
     }
     let leaves_the_target = last.is_some_and(|hop| hop.scheme == "forward");
     let field = if is_url { link::FIELD } else { "spec.targets" };
-    if last.is_some() && !leaves_the_target && forward.targets.is_empty() {
+    let may_leave_the_target = leaves_the_target || last.is_some_and(|hop| hop.scheme == "relay");
+    if last.is_some() && !may_leave_the_target && forward.targets.is_empty() {
         let message = format!(
             "scheme \"{scheme}\" needs a target: write where the traffic ends, as in /db.example:5432 or in targets"
         );
@@ -237,16 +238,23 @@ fn check_hop(hop: &Hop, field: &str, problems: &mut Problems) {
     if hop.scheme == "forward" && hop.credentials.is_some() {
         problems.invalid(&format!("{field}.credentials"), "forward takes none; leave them out");
     }
+    let credentials = hop.credentials.as_ref();
+    if hop.scheme == "ss" && credentials.is_none_or(|said| said.directory.is_none() && said.file.is_none()) {
+        let message = "ss needs a Secret with the cipher as username (unless the url has it, as in ss://chacha20@:8338) and the password";
+        problems.invalid(&format!("{field}.credentials"), message);
+    }
 }
 
 /// However it was written: socks is socks5, and no scheme at all is http.
 fn word(protocol: Protocol) -> Option<&'static str> {
-    const WORDS: [(Protocol, &str); 6] = [
+    const WORDS: [(Protocol, &str); 8] = [
         (Protocol::Socks5, "socks5"),
         (Protocol::Socks4, "socks4"),
         (Protocol::Socks4a, "socks4a"),
         (Protocol::Http, "http"),
         (Protocol::Auto, "http"),
+        (Protocol::Relay, "relay"),
+        (Protocol::Ss, "ss"),
         (Protocol::Forward, "forward"),
     ];
     WORDS.into_iter().find(|(known, _)| *known == protocol).map(|(_, word)| word)

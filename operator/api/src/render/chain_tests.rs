@@ -86,7 +86,8 @@ fn files_are_mounted_in_pods_and_in_memory_elsewhere() {
 fn what_cannot_be_chained_is_refused_by_name() {
     for (chain, want) in [
         (json!([{"url": "kcp://a:1"}]), "spec.chain[0].url: hop scheme \"kcp\" is not built yet"),
-        (json!([{"scheme": "ss", "nodes": [{"host": "a", "port": 1}]}]), "spec.chain[0].scheme: hop scheme \"ss\""),
+        (json!([{"scheme": "sni", "nodes": [{"host": "a", "port": 1}]}]), "spec.chain[0].scheme: hop scheme \"sni\""),
+        (json!([{"url": "ss://chacha20@a:1"}]), "spec.chain[0].credentials: ss needs a Secret"),
         (json!([{"url": "socks5://a:1"}, {"url": "forward://a:1"}]), "leave the targets out"),
         (json!([{"url": "socks5://a:1?notls=true&secure=true"}]), "excludes a verified certificate"),
         (json!([{"url": "http://a:1", "tls": {"insecureSkipVerify": true}}]), "spec.chain[0].tls: is for hops"),
@@ -98,5 +99,7 @@ fn what_cannot_be_chained_is_refused_by_name() {
     }
     let message = of_spec(json!({"url": "tcp://:1", "chain": [{"url": "socks5://a:1"}]}), Place::Gateway).unwrap_err();
     assert!(message.contains("needs a target"), "{message}");
-    assert!(of_spec(json!({"url": "tcp://:1", "chain": [{"url": "forward://a:1"}]}), Place::Gateway).is_ok());
+    for hop in ["forward://a:1", "relay://a:1"] {
+        assert!(of_spec(json!({"url": "tcp://:1", "chain": [{"url": hop}]}), Place::Gateway).is_ok());
+    }
 }

@@ -9,6 +9,7 @@ const QUEUES: Use = NoEffect("Fairlead's queues have their own bounds");
 const PASSED_ON: Use = NoEffect("a client is always passed on to the next live target");
 const KEPT_ALIVE: Use = NoEffect("a lost node is noticed by keep-alive");
 const HEDGED: Use = NoEffect("a node that answers late is overtaken by the next one instead");
+const ASKED_AT_ONCE: Use = NoEffect("a relay hop is always asked at once");
 const RESOLVER: Use = Refused("names are resolved by the system, so set its resolver and leave this out");
 const NOT_APPLIED: Use =
     Refused("GOST applies it to no forward; leave it out, or write allow_targets and allow_bind on a server");
@@ -64,7 +65,7 @@ pub const OPTIONS: &[OptionRow] = &[
     row(O::Keepalive, "keepalive", Kind::Flag, Scope::Quic, NoField, NoField),
     row(O::Idle, "idle", Kind::Duration, Scope::Quic, NoField, NoField),
     row(O::Cipher, "cipher", Kind::Secret, Scope::Quic, NoField, NoField),
-    row(O::Nodelay, "nodelay", Kind::Flag, Scope::Relay, Elsewhere, NoField),
+    row(O::Nodelay, "nodelay", Kind::Flag, Scope::Relay, Elsewhere, ASKED_AT_ONCE),
     row(O::IatMode, "iat-mode", Kind::COUNT, Scope::Obfs4, NoField, NoField),
     row(O::StateDir, "state-dir", Kind::Text, Scope::Obfs4, NoField, NoField),
     row(O::Dns, "dns", Kind::Text, Scope::Any, RESOLVER, Elsewhere),

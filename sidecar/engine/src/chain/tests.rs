@@ -19,6 +19,8 @@ use crate::{
     testing::{Silent, await_that, closed, host_port},
 };
 
+mod relay_and_ss;
+
 /// What a SOCKS5 proxy does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Does {

@@ -241,6 +241,7 @@ async fn handle(shared: Arc<Shared>, accepted: Accepted) {
         Stream::Tcp(socket) => relay(accepted.socket, socket, bytes, idle_timeout).await,
         // Boxed, so that plain connections don't pay for its room.
         Stream::Layered(layered) => Box::pin(relay_layered(accepted.socket, layered, bytes, idle_timeout)).await,
+        Stream::Late(late) => Box::pin(relay_layered(accepted.socket, late, bytes, idle_timeout)).await,
     };
     if let Err(error) = copied {
         shared.clients.copy_errors.fetch_add(1, Relaxed);

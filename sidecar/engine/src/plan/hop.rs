@@ -32,17 +32,22 @@ pub(crate) enum HopProtocol {
     Socks4,
     Socks4a,
     Http,
+    Relay,
+    /// Shadowsocks.
+    Ss,
     /// The stream is the connection.
     Forward,
 }
 
 /// What each word means of a hop.
-const PROTOCOLS: [(Protocol, HopProtocol); 6] = [
+const PROTOCOLS: [(Protocol, HopProtocol); 8] = [
     (Protocol::Socks5, HopProtocol::Socks5),
     (Protocol::Socks4, HopProtocol::Socks4),
     (Protocol::Socks4a, HopProtocol::Socks4a),
     (Protocol::Http, HopProtocol::Http),
     (Protocol::Auto, HopProtocol::Http),
+    (Protocol::Relay, HopProtocol::Relay),
+    (Protocol::Ss, HopProtocol::Ss),
     (Protocol::Forward, HopProtocol::Forward),
 ];
 
@@ -81,7 +86,7 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
              leave the targets out, or write socks5 or http for the hop"
                 .to_owned(),
         ),
-        (Some(HopProtocol::Forward), true) | (_, false) | (None, true) => {}
+        (Some(HopProtocol::Forward | HopProtocol::Relay), true) | (_, false) | (None, true) => {}
         (Some(_), true) => problems.push("targets is empty; name at least one host:port".to_owned()),
     }
     Ok((plans, problems))
@@ -124,6 +129,10 @@ fn wrong(hop: &Hop, protocol: HopProtocol) -> Vec<String> {
         (
             protocol == HopProtocol::Forward && hop.credentials.is_some(),
             "\"forward\" takes no credentials; leave them out".to_owned(),
+        ),
+        (
+            protocol == HopProtocol::Ss && hop.credentials.is_none(),
+            "\"ss\" needs credentials: the cipher as the user, and the password".to_owned(),
         ),
     ];
     checks.into_iter().filter_map(|(wrong, message)| wrong.then_some(message)).collect()
@@ -186,11 +195,15 @@ mod tests {
             ("scheme: http, tls: {verify: true}", true, "\"http\" does not"),
             ("scheme: socks5, socks5: {noTLS: true}, tls: {verify: true}", true, "exclude each other"),
             ("scheme: socks5, dialTimeout: 0s", true, "dialTimeout is 0s"),
+            ("scheme: ss", true, "needs credentials"),
+            ("scheme: ss, credentials: {username: chacha20}", false, "targets is empty"),
             ("scheme: forward, credentials: {username: a}", false, "takes no credentials"),
         ] {
             let (_, problems) = planned(hop, has_targets);
             assert!(problems.contains(want), "{hop}: {problems}");
         }
-        assert_eq!(planned("scheme: forward", false).1, "");
+        for hop in ["scheme: forward", "scheme: relay"] {
+            assert_eq!(planned(hop, false).1, "");
+        }
     }
 }

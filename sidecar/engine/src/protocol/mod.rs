@@ -8,6 +8,7 @@ pub(crate) mod address;
 pub(crate) mod http;
 #[allow(dead_code, reason = "hops and servers speak it")]
 pub(crate) mod relay;
+pub(crate) mod relay_client;
 #[allow(dead_code, reason = "remote forwards and servers speak it")]
 pub(crate) mod smux;
 pub(crate) mod socks4;
@@ -16,6 +17,7 @@ pub(crate) mod socks5;
 pub(crate) mod ss;
 #[allow(dead_code, reason = "hops and servers speak it")]
 pub(crate) mod ss_cipher;
+pub(crate) mod ss_client;
 #[allow(dead_code, reason = "local and remote forwards carry datagrams in it")]
 pub(crate) mod udp_frame;
 
