@@ -48,6 +48,35 @@ impl Proxy {
         Self::start(command, port, Some(files))
     }
 
+    /// `ss-server` of shadowsocks-libev, for streams and datagrams; none where the program is missing, which is said.
+    pub fn shadowsocks(method: &str, password: &str) -> Option<Self> {
+        let port = ports::free();
+        let mut command = Command::new("ss-server");
+        command.args(["-s", "127.0.0.1", "-p", &port.to_string(), "-m", method, "-k", password, "-u"]);
+        Self::start(command, port, None)
+    }
+
+    /// `danted`, which serves all of SOCKS5; none where the program is missing, which is said.
+    pub fn dante() -> Option<Self> {
+        let port = ports::free();
+        let files = tempfile::tempdir().expect("a directory");
+        let path = files.path().join("danted.conf");
+        let rules = "clientmethod: none\nsocksmethod: none\nclient pass { from: 0/0 to: 0/0 }\nsocks pass { from: 0/0 to: 0/0 }\n";
+        let text = format!("logoutput: /dev/null\ninternal: 127.0.0.1 port = {port}\nexternal: 127.0.0.1\n{rules}");
+        fs::write(&path, text).expect("write a file");
+        let mut command = Command::new("danted");
+        command.arg("-f").arg(&path);
+        Self::start(command, port, Some(files))
+    }
+
+    /// GOST with this `-L`, whose port is written `PORT`.
+    pub fn gost(program: &std::path::Path, listen: &str) -> Self {
+        let port = ports::free();
+        let mut command = Command::new(program);
+        command.args(["-L", &listen.replace("PORT", &port.to_string())]);
+        Self::program(command, port)
+    }
+
     /// Any program that listens on `port`, GOST for example.
     pub fn program(command: Command, port: u16) -> Self {
         Self::start(command, port, None).expect("start the program")

@@ -161,9 +161,9 @@ fn a_bad_object_is_refused_with_the_field_and_what_to_write() {
         (with(json!({"scheme": "tpc"})), UnsupportedValue, vec!["spec.scheme: scheme \"tpc\" is unknown", "tcp"]),
         (with(json!({"scheme": "kcp"})), UnsupportedValue, vec!["spec.scheme: scheme \"kcp\" is not built yet"]),
         (
-            with(json!({"chain": [{"url": "ss://a:1080"}], "tls": {"certificate": {"secretRef": {"name": "a"}}}})),
+            with(json!({"chain": [{"url": "sni://a:1080"}], "tls": {"certificate": {"secretRef": {"name": "a"}}}})),
             UnsupportedValue,
-            vec!["spec.chain[0].url: hop scheme \"ss\" is not built yet", "spec.tls: not built yet"],
+            vec!["spec.chain[0].url: hop scheme \"sni\" is not built yet", "spec.tls: not built yet"],
         ),
         (with(json!({"chain": [{"url": "socks5://a"}]})), InvalidURL, vec!["spec.chain[0].url: hop address"]),
     ] {
