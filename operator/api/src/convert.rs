@@ -16,7 +16,7 @@ use fairlead_config::{url::NodeUrl, yaml};
 use serde_json::json;
 
 use crate::{
-    Hop, PortForward, PortForwardSpec,
+    Hop, PortForward, PortForwardSpec, Server,
     manifest::{DEFAULT_NAMESPACE, Secret},
     render::{self, AcceptedReason, Place, Verdict},
     schema::{self, Problem},
@@ -32,7 +32,7 @@ pub struct CommandLine {
     pub objects: Vec<PortForward>,
     /// What needs care and rendering the objects won't say, one line each, with the flag and its number.
     pub warnings: Vec<String>,
-    /// The Secrets that the objects name, one per hop with a password.
+    /// The Secrets that the objects name, one per flag with a password.
     pub secrets: Vec<Secret>,
 }
 
@@ -48,7 +48,7 @@ pub struct Conversion {
 /// Makes the objects that a command line stands for; `Err` holds every problem, each with its flag and its number.
 pub fn command_line(listen: &[String], forward: &[String]) -> Result<CommandLine, Vec<String>> {
     let flags = Flags::parse(listen, forward)?;
-    Ok(CommandLine { objects: with_urls(&flags), warnings: flags.url_warnings(), secrets: hop_secrets(&flags) })
+    Ok(CommandLine { objects: with_urls(&flags), warnings: flags.url_warnings(), secrets: [hop_secrets(&flags), users_secrets(&flags)].concat() })
 }
 
 /// Makes manifests with fields from a command line; `Err` holds every problem, each with its flag and its number.
@@ -85,8 +85,10 @@ fn with_urls(flags: &Flags) -> Vec<PortForward> {
     };
     let chain: Vec<Hop> = flags.forward.iter().enumerate().map(hop).collect();
     let object = |(url, name): (&NodeUrl, &String)| {
+        let users = password(url).map(|_| secret::source(&users_secret(name)));
+        let server = users.map(|users| Server { users: Some(users), ..Server::default() });
         let url = Some(url.clone().without_secrets().to_string());
-        named(name, PortForwardSpec { url, chain: chain.clone(), ..PortForwardSpec::default() })
+        named(name, PortForwardSpec { url, server, chain: chain.clone(), ..PortForwardSpec::default() })
     };
     flags.listen.iter().zip(&flags.names).map(object).collect()
 }
@@ -99,6 +101,20 @@ fn hop_secrets(flags: &Flags) -> Vec<Secret> {
         Some(Secret { namespace: DEFAULT_NAMESPACE.to_owned(), name: hop_secret(index), data })
     };
     flags.forward.iter().enumerate().filter_map(secret).collect()
+}
+
+/// Keeps the logins of `-L` flags where the objects look for them.
+fn users_secrets(flags: &Flags) -> Vec<Secret> {
+    let secret = |(url, name): (&NodeUrl, &String)| {
+        let login = format!("{}:{}", url.credentials()?.user, password(url)?);
+        let data = [("users".to_owned(), login.into_bytes())].into_iter().collect();
+        Some(Secret { namespace: DEFAULT_NAMESPACE.to_owned(), name: users_secret(name), data })
+    };
+    flags.listen.iter().zip(&flags.names).filter_map(secret).collect()
+}
+
+fn users_secret(name: &str) -> String {
+    format!("{name}-users")
 }
 
 fn hop_secret(index: usize) -> String {

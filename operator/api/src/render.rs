@@ -10,6 +10,7 @@ mod fields;
 mod files;
 mod link;
 mod problems;
+mod server;
 mod settle;
 mod verdict;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ForwardKey, Hop, HostPort, Scheme, Strategy, duration, listeners_overlap, yaml};
+use crate::{ForwardKey, Hop, HostPort, ListenTls, Scheme, Server, Strategy, duration, listeners_overlap, yaml};
 
 /// The format this crate writes.
 pub const CONFIG_VERSION: u32 = 1;
@@ -57,6 +57,12 @@ pub struct Forward {
     /// What targets are dialled through, the first hop first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<Hop>,
+    /// With a server's scheme only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+    /// What clients that ask for encryption are shown; left out, a certificate made at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenTls>,
 }
 
 impl Forward {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::PortRange;
+
 /// Consecutive failures after which a node is dead (seed: `max_fails`).
 pub const MAX_FAILS: u32 = 1;
 /// How long a dead node is left out (seed: `fail_timeout`).
@@ -22,6 +24,10 @@ pub const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 pub const HEALTH_CHECK_INTERVAL_LEAST: Duration = Duration::from_millis(100);
 /// How long connections of a removed forward may go on.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a server waits for a client to say what it wants, login and encryption included.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Ports that clients of a server may listen on.
+pub const ALLOW_BIND: PortRange = PortRange::new(1024, u16::MAX);
 
 /// The largest `maxFails`.
 pub const MAX_FAILS_LIMIT: u32 = 1_000;
@@ -33,6 +39,8 @@ pub const TARGETS_LIMIT: usize = 64;
 pub const HOP_NODES_LIMIT: usize = 16;
 /// Hops one chain may have.
 pub const CHAIN_LIMIT: usize = 8;
+/// Networks, and ranges of ports, that one server may list.
+pub const ALLOW_LIMIT: usize = 64;
 /// Forwards one proxy may run.
 pub const FORWARDS_LIMIT: usize = 500;
 /// Size of one proxy's configuration document in bytes (a ConfigMap holds 1 MiB).

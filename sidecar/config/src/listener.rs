@@ -14,6 +14,11 @@ pub fn is_local_address(host: &str) -> bool {
     host.is_empty() || ip(host).is_some() || host.contains('%')
 }
 
+/// Tells whether only this host can reach what listens there, as far as the name shows.
+pub fn is_loopback_address(host: &str) -> bool {
+    ip(host).is_some_and(|ip| ip.is_loopback())
+}
+
 /// Tells whether the first host's addresses are among them all of the second's, as far as the names show.
 fn covers(wide: &str, narrow: &str) -> bool {
     if wide.is_empty() || wide.eq_ignore_ascii_case(narrow) {
@@ -47,6 +52,12 @@ mod tests {
         for host in ["edge.example", "db"] {
             assert!(!is_local_address(host), "{host}");
         }
+    }
+
+    #[test]
+    fn loopback_is_what_nobody_else_reaches() {
+        let hosts = ["127.0.0.1", "127.9.9.9", "::1", "localhost", "::ffff:127.0.0.1", "", "0.0.0.0", "::", "10.0.0.1"];
+        assert_eq!(hosts.map(is_loopback_address), [true, true, true, true, true, false, false, false, false]);
     }
 
     #[test]

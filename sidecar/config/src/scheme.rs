@@ -50,7 +50,7 @@ pub enum SchemeError {
 /// A scheme that GOST knows and this build does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedScheme {
-    #[error("scheme \"{0}\" is not built yet: this version forwards local TCP and UDP, write tcp or udp")]
+    #[error("scheme \"{0}\" is not built yet: this version listens as tcp, udp or socks5")]
     NotBuiltYet(Scheme),
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
     OutOfScope(Scheme),
@@ -83,7 +83,7 @@ impl Scheme {
     pub fn support(self) -> Support {
         let is_plain = matches!(
             (self.protocol, self.transport),
-            (Protocol::Tcp, Transport::Tcp) | (Protocol::Udp, Transport::Udp)
+            (Protocol::Tcp | Protocol::Socks5, Transport::Tcp) | (Protocol::Udp, Transport::Udp)
         );
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
             Support::OutOfScope

@@ -59,17 +59,17 @@ fn what_gost_would_take_for_auto_or_tcp_is_refused() {
 }
 
 #[test]
-fn only_local_tcp_and_udp_are_built_and_the_others_are_named() {
-    for text in ["tcp", "tcp+tcp", "udp", "udp+udp"] {
+fn what_is_not_built_yet_or_out_of_scope_is_named() {
+    for text in ["tcp", "tcp+tcp", "udp", "udp+udp", "socks5", "socks", "socks5+tcp"] {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
     for text in
-        ["rtcp", "rudp", "tls", "kcp", "quic", "socks5", "http", "ss", "relay", "sni", "auto", "forward+ssh", "tcp+tls"]
+        ["rtcp", "rudp", "tls", "kcp", "quic", "socks5+tls", "http", "ss", "relay", "sni", "auto", "forward+ssh", "tcp+tls"]
     {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
         let message =
-            format!("scheme \"{text}\" is not built yet: this version forwards local TCP and UDP, write tcp or udp");
+            format!("scheme \"{text}\" is not built yet: this version listens as tcp, udp or socks5");
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }
     for text in [

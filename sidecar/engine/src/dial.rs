@@ -196,8 +196,8 @@ fn with_port(hosts: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
     addresses
 }
 
-/// Tries the addresses one after the other, each new one as soon as the last one failed or was silent for a while.
-async fn race(addresses: Vec<SocketAddr>) -> Result<Socket, DialCause> {
+/// Connects to the first of the addresses that answers: tries one after the other, each new one as soon as the last one failed or was silent for a while.
+pub(crate) async fn race(addresses: Vec<SocketAddr>) -> Result<Socket, DialCause> {
     let mut waiting = interleave(addresses).into_iter();
     let mut running = FuturesUnordered::new();
     let mut failure: Option<DialCause> = None;

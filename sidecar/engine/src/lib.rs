@@ -7,6 +7,7 @@
 //! `fairlead_config::Config`, goes from one plan to the next by difference, and `report`s what the nodes are like.
 
 mod accept;
+mod access;
 mod association;
 mod chain;
 mod changes;

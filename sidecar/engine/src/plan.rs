@@ -3,8 +3,9 @@
 
 mod hop;
 mod recipe;
+mod server;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fairlead_config::{
     Forward, ForwardKey, HostPort, ReadConfig, Refused, RefusedReason, defaults, is_local_address, listeners_overlap,
@@ -13,7 +14,8 @@ use fairlead_config::{
 use crate::selector::Rules;
 
 pub(crate) use hop::{HopPlan, HopProtocol, HopSettings};
-pub(crate) use recipe::Recipe;
+pub(crate) use recipe::{Recipe, ServerProtocol};
+pub(crate) use server::ServerPlan;
 
 /// Everything one proxy runs, and what it refused.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +47,8 @@ pub(crate) struct ForwardPlan {
     /// For UDP: associations.
     pub(crate) max_connections: usize,
     pub(crate) health_check: Option<HealthCheckPlan>,
+    /// Of a server: whom it serves, and with what.
+    pub(crate) server: Option<Arc<ServerPlan>>,
 }
 
 /// When nodes are dialled without a client.
@@ -119,7 +123,8 @@ impl Plan {
         }
         let (chain, wrong) = hop::chain(&forward)
             .map_err(|message| (RefusedReason::ProxyTooOld, format!("forward {key}: {message}")))?;
-        let problems = [problems(&forward, recipe), recipe.problems(&forward), wrong].concat();
+        let problems = [problems(&forward, recipe), recipe.problems(&forward), server::problems(&forward, recipe), wrong];
+        let problems = problems.concat();
         if !problems.is_empty() {
             return Err((RefusedReason::InvalidSpec, format!("forward {key}: {}", problems.join("; "))));
         }
@@ -130,7 +135,7 @@ impl Plan {
 impl ForwardPlan {
     /// Whether a listener of this plan can go on with the other one.
     fn listens_as(&self, other: &Self) -> bool {
-        self.listen == other.listen && self.recipe.is_datagram() == other.recipe.is_datagram()
+        self.listen == other.listen && self.recipe.goes_on_as(other.recipe)
     }
 
     /// Whether a forward of this recipe can't listen there while this one listens.
@@ -159,6 +164,7 @@ pub(crate) fn difference(old: &BTreeMap<ForwardKey, Planned>, new: &BTreeMap<For
 
 fn with_defaults(forward: Forward, recipe: Recipe, chain: Vec<HopPlan>) -> ForwardPlan {
     ForwardPlan {
+        server: recipe.is_server().then(|| Arc::new(ServerPlan::new(&forward))),
         recipe,
         listen: forward.listen,
         targets: forward.targets,
@@ -192,7 +198,7 @@ fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
                 forward.listen.host
             ),
         ),
-        (targets == 0 && forward.chain.is_empty(), "targets is empty; name at least one host:port".to_owned()),
+        (targets == 0 && forward.chain.is_empty() && !recipe.is_server(), "targets is empty; name at least one host:port".to_owned()),
         (
             targets > defaults::TARGETS_LIMIT,
             format!("targets has {targets} entries; at most {} are served", defaults::TARGETS_LIMIT),

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 
-use crate::socket::Socket;
+use crate::{socket::Socket, stream::Stream};
 use direction::{Direction, Failure};
 use idle::IdleClock;
 
@@ -60,6 +60,20 @@ impl CopyError {
             Self::Internal(_) => "Internal",
             Self::IdleTimeout(_) => "IdleTimeout",
         }
+    }
+}
+
+/// Copies both ways, by the kernel where both sides are plain TCP; ends as `relay` does.
+pub(crate) async fn relay_streams(
+    client: Stream,
+    upstream: Stream,
+    counters: &ByteCounters,
+    idle_timeout: Option<Duration>,
+) -> Result<(), CopyError> {
+    match (client, upstream) {
+        (Stream::Tcp(client), Stream::Tcp(upstream)) => relay(client, upstream, counters, idle_timeout).await,
+        // Boxed, so that plain connections don't pay for its room.
+        (client, upstream) => Box::pin(relay_layered(client, upstream, counters, idle_timeout)).await,
     }
 }
 

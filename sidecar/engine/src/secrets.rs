@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use fairlead_config::{HopCredentials, url::Secret};
+use fairlead_config::{HopCredentials, ServerUsers, url::Secret};
 
 /// How long what was read is used.
 const FRESH: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub(crate) struct Secrets {
 
 type Found = Result<Arc<[u8]>, String>;
 
-/// A user and a password, as a hop is told them.
+/// A user and a password, as a hop is told them or a client tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     pub(crate) user: String,
@@ -101,8 +101,26 @@ impl Secrets {
         let text = self.text(file).map_err(|error| format!("{file}: {error}"))?;
         let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
         let line = line.ok_or_else(|| format!("{file}: holds no login; write \"user password\" in a line"))?;
-        let (user, password) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        Ok(Login { user: user.to_owned(), password: Secret::new(password.trim_start()) })
+        let (user, password) = split_at_space(line);
+        Ok(Login { user: user.to_owned(), password: Secret::new(password) })
+    }
+
+    /// The logins of a server, and what to call their source. The error is one line without their content.
+    pub(crate) fn users(&self, files: &ServerUsers) -> Result<(String, Vec<Login>), String> {
+        match (&files.directory, &files.file) {
+            (Some(directory), _) => {
+                let name = format!("Secret {:?}, key \"users\"", directory.rsplit('/').next().unwrap_or(directory));
+                let text = self.text(&format!("{directory}/users")).map_err(|error| format!("{name}: {error}"))?;
+                let logins = logins(&text, |line| line.split_once(':'));
+                let no_colon = |line| format!("{name}: line {line} has no colon; write \"name:password\"");
+                Ok((name.clone(), logins.map_err(no_colon)?))
+            }
+            (None, file) => {
+                let file = file.clone().unwrap_or_default();
+                let text = self.text(&file).map_err(|error| format!("{file}: {error}"))?;
+                Ok((file, logins(&text, |line| Some(split_at_space(line))).unwrap_or_default()))
+            }
+        }
     }
 
     /// A file's text without the line break at its end, which editors add.
@@ -111,6 +129,25 @@ impl Secrets {
         let text = std::str::from_utf8(&content).map_err(|_| "is no text (UTF-8)".to_owned())?;
         Ok(text.trim_end_matches(['\n', '\r']).to_owned())
     }
+}
+
+/// GOST's spelling of a login.
+fn split_at_space(line: &str) -> (&str, &str) {
+    let line = line.trim();
+    let (user, password) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (user, password.trim_start())
+}
+
+/// The logins of all lines but empty ones and comments; the error is the number of a line that holds none.
+fn logins(text: &str, of_line: impl Fn(&str) -> Option<(&str, &str)>) -> Result<Vec<Login>, usize> {
+    let lines = text.lines().zip(1_usize..);
+    let lines = lines.filter(|(line, _)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    lines
+        .map(|(line, number)| {
+            let (user, password) = of_line(line).ok_or(number)?;
+            Ok(Login { user: user.to_owned(), password: Secret::new(password) })
+        })
+        .collect()
 }
 
 fn lacking(directory: &str, key: &str, error: &str) -> String {

@@ -1,6 +1,8 @@
 //! TLS towards a hop: a client's settings from what the plan says and the files hold, and the handshake.
 //! Verified against the system's authorities or a hop's own, unless the plan says that nothing is.
 
+pub(crate) mod server;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fairlead_config::HopTls;

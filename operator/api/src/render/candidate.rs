@@ -1,11 +1,9 @@
 //! One object by itself, to the forward it asks for or all that is wrong with it. Nothing here looks at other objects.
 
-use std::net::IpAddr;
-
-use fairlead_config::{Forward, Scheme, defaults, digest, duration, is_local_address};
+use fairlead_config::{Forward, Scheme, defaults, digest, duration, is_local_address, is_loopback_address};
 use serde_json::json;
 
-use super::{Place, chain, fields, key_of, link, problems::Problems, problems::Refusal};
+use super::{Place, chain, fields, key_of, link, problems::Problems, problems::Refusal, server};
 use crate::{PortForward, render::AcceptedReason, schema};
 
 /// A forward that is valid by itself.
@@ -33,20 +31,21 @@ pub(super) fn of(object: &PortForward, place: Place) -> Result<Candidate, Refusa
         (Some(_), Some(_)) | (None, None) => None,
     };
     let hops = chain::Reader { object, place, problems: &mut problems }.read();
-    let read = read.map(|forward| Forward { chain: hops, ..forward });
+    let read = read.map(|forward| server::with_fields(Forward { chain: hops, ..forward }, object, place));
     if let Some(forward) = &read {
         check_values(forward, spec.url.is_some(), &mut problems);
         let all_hops_are_read = forward.chain.len() == spec.chain.len();
         if all_hops_are_read {
             chain::check(forward, spec.url.is_some(), &mut problems);
         }
+        server::check(forward, object, place, &mut problems);
     }
-    check_support(object, &mut problems);
     let refusal = problems.refusal();
     match (read, refusal) {
         (Some(forward), None) => {
-            let forward = finish(forward, object, place);
-            warnings.extend(unreachable_listener(&forward, place));
+            let narrowed = server::narrowed(&forward, place);
+            let forward = finish(forward, object, place, narrowed.is_some());
+            warnings.extend(narrowed.or_else(|| unreachable_listener(&forward, place)));
             Ok(Candidate { forward, warnings, suspended: spec.suspend.unwrap_or_default() })
         }
         (_, Some(refusal)) => Err(refusal),
@@ -114,24 +113,12 @@ fn unfit_for_datagrams(forward: &Forward) -> impl Iterator<Item = (&'static str,
     said.into_iter().filter_map(move |(said, why)| (is_datagram && said).then_some(why))
 }
 
-/// Refuses what is part of the API and not of this version.
-fn check_support(object: &PortForward, problems: &mut Problems) {
-    let spec = &object.spec;
-    let not_built = [
-        ("spec.server", spec.server.is_some(), "this version forwards and serves no proxy protocol"),
-        ("spec.tls", spec.tls.is_some(), "this version listens for plain TCP"),
-    ];
-    for (field, _, what) in not_built.into_iter().filter(|(_, said, _)| *said) {
-        let message = format!("not built yet: {what}; leave it out");
-        problems.add(AcceptedReason::UnsupportedValue, field, message);
-    }
-}
-
 /// Fills in what follows from the object and the place, and last the digest of all that.
-fn finish(mut forward: Forward, object: &PortForward, place: Place) -> Forward {
+fn finish(mut forward: Forward, object: &PortForward, place: Place, is_narrowed: bool) -> Forward {
     forward.key = key_of(object);
     if forward.listen.host.is_empty() {
-        forward.listen.host = place.default_address().to_owned();
+        let address = if is_narrowed { server::LOOPBACK } else { place.default_address() };
+        forward.listen.host = address.to_owned();
     }
     for target in forward.targets.iter_mut().filter(|target| target.host.is_empty()) {
         target.host = "localhost".to_owned();
@@ -143,8 +130,7 @@ fn finish(mut forward: Forward, object: &PortForward, place: Place) -> Forward {
 /// A gateway's clients come from other pods.
 fn unreachable_listener(forward: &Forward, place: Place) -> Option<String> {
     let host = &forward.listen.host;
-    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    (place == Place::Gateway && is_loopback)
+    (place == Place::Gateway && is_loopback_address(host))
         .then(|| format!("a gateway that listens on loopback ({host}) can't be reached: leave listen.address out"))
 }
 

@@ -8,7 +8,7 @@ use fairlead_config::{
     url::{NodeUrl, Role, UrlOption},
 };
 
-use super::{Place, files, key_of, link, problems::Problems};
+use super::{Place, files, key_of, link, problems::Problems, server::is_server};
 use crate::{ConfigMapSource, PortForward, SecretSource, render::AcceptedReason};
 
 /// Reads one object's chain.
@@ -196,13 +196,19 @@ impl Reader<'_> {
 pub(super) fn check(forward: &Forward, is_url: bool, problems: &mut Problems) {
     let scheme = &forward.scheme;
     let last = forward.chain.last();
-    if last.is_some() && scheme != "tcp" {
+    let is_server = is_server(forward);
+    if last.is_some() && scheme != "tcp" && !is_server {
         let message = format!("{scheme} goes through no chain in this version; leave the chain out, or write tcp");
         problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }
     let leaves_the_target = last.is_some_and(|hop| hop.scheme == "forward");
     let field = if is_url { link::FIELD } else { "spec.targets" };
-    let may_leave_the_target = leaves_the_target || last.is_some_and(|hop| hop.scheme == "relay");
+    if leaves_the_target && is_server {
+        let message = "the last hop is \"forward\", whose far end says itself where it goes, and clients of a server say \
+                       so, too; write socks5 or http for the hop";
+        problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
+    }
+    let may_leave_the_target = leaves_the_target || is_server || last.is_some_and(|hop| hop.scheme == "relay");
     if last.is_some() && !may_leave_the_target && forward.targets.is_empty() {
         let message = format!(
             "scheme \"{scheme}\" needs a target: write where the traffic ends, as in /db.example:5432 or in targets"

@@ -2,14 +2,19 @@
 
 use fairlead_config::{Forward, HostPort, defaults, duration};
 
-use super::NodeName;
+use super::{NodeName, server::is_server};
 use crate::{Effective, NodeRole};
 
 /// Shows a forward's settings.
 pub(super) fn effective(forward: &Forward) -> Effective {
+    let (scheme, listen) = (Some(forward.scheme.clone()), Some(forward.listen.to_string()));
+    if is_server(forward) {
+        // It chooses no target.
+        return Effective { scheme, listen, ..Effective::default() };
+    }
     Effective {
-        scheme: Some(forward.scheme.clone()),
-        listen: Some(forward.listen.to_string()),
+        scheme,
+        listen,
         strategy: Some(forward.strategy.unwrap_or_default().to_string()),
         max_fails: Some(forward.max_fails.unwrap_or(defaults::MAX_FAILS)),
         fail_timeout: Some(duration::format(forward.fail_timeout.unwrap_or(defaults::FAIL_TIMEOUT))),

@@ -36,6 +36,8 @@ impl Reader<'_> {
             max_connections: spec.max_connections,
             health_check: self.health_check(spec),
             chain: Vec::new(),
+            server: None,
+            tls: None,
             scheme: scheme?.to_owned(),
             listen: listen?,
         })

@@ -1,11 +1,11 @@
 //! A forward said as one URL, to what the proxy runs.
 
 use fairlead_config::{
-    Forward, ForwardKey, Scheme, SchemeError, Support,
+    Forward, ForwardKey, Protocol, Scheme, SchemeError, Support,
     url::{NodeUrl, Role, UrlError, UrlErrors, UrlOption},
 };
 
-use super::problems::Problems;
+use super::{problems::Problems, server};
 use crate::render::AcceptedReason;
 
 /// Where the URL stands.
@@ -27,7 +27,7 @@ pub(super) fn read(
     };
     warnings.extend(url.warnings());
     let scheme = supported(FIELD, url.scheme(), problems)?;
-    if url.targets().is_empty() && !has_chain {
+    if url.targets().is_empty() && !has_chain && url.scheme().needs_targets(None) {
         let message = format!(
             "scheme \"{scheme}\" needs a target: write it behind the '/', as in {scheme}://:5432/db.example:5432"
         );
@@ -65,11 +65,13 @@ pub(super) fn supported(field: &str, scheme: Scheme, problems: &mut Problems) ->
     }
     // However it was written: tcp+tcp is the same.
     match scheme.support() {
-        Support::Built if scheme.is_datagram() => Some("udp"),
-        Support::Built => Some("tcp"),
+        Support::Built => WORDS.into_iter().find(|(known, _)| *known == scheme.protocol()).map(|(_, word)| word),
         Support::NotBuiltYet | Support::OutOfScope => None,
     }
 }
+
+/// What each protocol of a listener is called in a configuration.
+const WORDS: [(Protocol, &str); 3] = [(Protocol::Tcp, "tcp"), (Protocol::Udp, "udp"), (Protocol::Socks5, "socks5")];
 
 fn forward(url: &NodeUrl, scheme: &str) -> Forward {
     let options = url.options();
@@ -89,5 +91,7 @@ fn forward(url: &NodeUrl, scheme: &str) -> Forward {
         max_connections: options.count(UrlOption::MaxConnections),
         health_check: options.health_check(),
         chain: Vec::new(),
+        server: server::of_url(url),
+        tls: server::tls_of_url(url),
     }
 }

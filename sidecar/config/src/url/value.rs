@@ -1,13 +1,13 @@
 //! The value of one option: from decoded text to a typed value and back.
 //! Invariant: what is printed parses back equal; a value is in its range or is an error that says what to write.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::credentials::Secret;
 use crate::defaults::MAX_FAILS_LIMIT;
 use crate::duration;
 use crate::excerpt::excerpt;
+use crate::ranges::{Network, PortRange};
 use crate::strategy::Strategy;
 
 /// What an option's value looks like.
@@ -68,8 +68,8 @@ impl Kind {
             Self::Duration | Self::DurationOrZero => self.duration(text),
             Self::Strategy => text.parse().map(Value::Strategy).map_err(|_| self.unlike(text)),
             Self::Addresses => Ok(list(text)),
-            Self::Networks if text.split(',').all(is_network) => Ok(list(text)),
-            Self::PortRanges if text.split(',').all(is_port_range) => Ok(list(text)),
+            Self::Networks if text.split(',').all(|network| network.parse::<Network>().is_ok()) => Ok(list(text)),
+            Self::PortRanges if text.split(',').all(|range| range.parse::<PortRange>().is_ok()) => Ok(list(text)),
             Self::Networks | Self::PortRanges => Err(self.unlike(text)),
         }
     }
@@ -141,33 +141,6 @@ fn max_fails(text: &str) -> Option<u32> {
 
 fn list(text: &str) -> Value {
     Value::List(text.split(',').map(str::to_owned).collect())
-}
-
-fn is_network(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else { return text.parse::<IpAddr>().is_ok() };
-    let longest = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    is_number(bits) && bits.parse::<u8>().is_ok_and(|bits| bits <= longest)
-}
-
-fn is_port_range(text: &str) -> bool {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (port(first), port(last)) {
-        (Some(first), Some(last)) => first <= last,
-        _ => false,
-    }
-}
-
-fn port(text: &str) -> Option<u16> {
-    let digits = Some(text).filter(|text| is_number(text))?;
-    digits.parse().ok().filter(|port| *port > 0)
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]

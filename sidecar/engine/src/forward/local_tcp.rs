@@ -18,17 +18,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
-    accept::{self, Accepted, ServeControl, Trouble},
+    accept::{self, Accepted, ServeControl},
     chain::{self, Hop, Path},
     changes::Changes,
     connect::{Dialer, connect},
     dial::DialError,
     engine::Context,
-    forward::listening_address,
+    forward::{accept_trouble, listening_address},
     group::Group,
     health,
     plan::ForwardPlan,
-    relay::{ByteCounters, relay, relay_layered},
+    relay::{ByteCounters, relay_streams},
     report::{ForwardStats, node_stats},
     resolve::Resolver,
     secrets::Secrets,
@@ -162,19 +162,7 @@ impl LocalTcp {
 
     /// What keeps it from accepting as it should, in one line.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let line = match self.shared.control.trouble() {
-            Trouble::None => return None,
-            Trouble::AtLimit => "maxConnections are open; further clients wait until one ends",
-            Trouble::OutOfDescriptors => {
-                "out of file descriptors; further clients wait until a connection ends: raise the limit (ulimit -n)"
-            }
-            Trouble::OutOfMemory => "out of memory for sockets; accepting is slowed down",
-            Trouble::NoUpstream => {
-                "this host lacks descriptors, memory or source ports for connections to targets; further clients wait"
-            }
-            Trouble::AcceptFailed => "the system refuses to accept; see the log",
-        };
-        Some(line.to_owned())
+        accept_trouble(&self.shared.control)
     }
 
     /// The counters as they stand.
@@ -237,12 +225,7 @@ async fn handle(shared: Arc<Shared>, accepted: Accepted) {
         return;
     };
     let bytes = &shared.bytes[accepted.worker];
-    let copied = match stream {
-        Stream::Tcp(socket) => relay(accepted.socket, socket, bytes, idle_timeout).await,
-        // Boxed, so that plain connections don't pay for its room.
-        Stream::Layered(layered) => Box::pin(relay_layered(accepted.socket, layered, bytes, idle_timeout)).await,
-        Stream::Late(late) => Box::pin(relay_layered(accepted.socket, late, bytes, idle_timeout)).await,
-    };
+    let copied = relay_streams(Stream::Tcp(accepted.socket), stream, bytes, idle_timeout).await;
     if let Err(error) = copied {
         shared.clients.copy_errors.fetch_add(1, Relaxed);
         tracing::debug!(forward = %shared.key, peer = %accepted.peer, %error, "connection ended");

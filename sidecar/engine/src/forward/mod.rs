@@ -2,6 +2,7 @@
 
 pub(crate) mod local_tcp;
 pub(crate) mod local_udp;
+pub(crate) mod server;
 
 use std::{
     io,
@@ -12,18 +13,20 @@ use std::{
 use fairlead_config::{ForwardKey, HostPort, NodeReport};
 
 use crate::{
-    accept::ServeControl,
+    accept::{ServeControl, Trouble},
     engine::Context,
     plan::{ForwardPlan, Recipe},
     report::ForwardStats,
 };
 use local_tcp::LocalTcp;
 use local_udp::LocalUdp;
+use server::Server;
 
 /// A running forward, by its recipe.
 pub(crate) enum Forwarding {
     LocalTcp(LocalTcp),
     LocalUdp(LocalUdp),
+    Server(Server),
 }
 
 impl Forwarding {
@@ -32,6 +35,7 @@ impl Forwarding {
         match plan.recipe {
             Recipe::LocalTcp => LocalTcp::start(key, plan, context).map(Self::LocalTcp),
             Recipe::LocalUdp { ttl } => LocalUdp::start(key, plan, ttl, context).map(Self::LocalUdp),
+            Recipe::Server(protocol) => Server::start(key, plan, protocol, context).map(Self::Server),
         }
     }
 
@@ -40,8 +44,9 @@ impl Forwarding {
         match (self, plan.recipe) {
             (Self::LocalTcp(forward), Recipe::LocalTcp) => forward.update(plan, context),
             (Self::LocalUdp(forward), Recipe::LocalUdp { ttl }) => forward.update(plan, ttl),
+            (Self::Server(forward), Recipe::Server(protocol)) => forward.update(plan, protocol, context),
             // The difference of the plans has made these a stop and a start.
-            (Self::LocalTcp(_), Recipe::LocalUdp { .. }) | (Self::LocalUdp(_), Recipe::LocalTcp) => {}
+            (Self::LocalTcp(_) | Self::LocalUdp(_) | Self::Server(_), _) => {}
         }
     }
 
@@ -50,6 +55,7 @@ impl Forwarding {
         match self {
             Self::LocalTcp(forward) => forward.stop(),
             Self::LocalUdp(forward) => forward.stop(),
+            Self::Server(forward) => forward.stop(),
         }
     }
 
@@ -58,6 +64,7 @@ impl Forwarding {
         match self {
             Self::LocalTcp(forward) => forward.nodes(),
             Self::LocalUdp(forward) => forward.nodes(),
+            Self::Server(forward) => forward.nodes(),
         }
     }
 
@@ -66,6 +73,7 @@ impl Forwarding {
         match self {
             Self::LocalTcp(forward) => forward.trouble(),
             Self::LocalUdp(forward) => forward.trouble(),
+            Self::Server(forward) => forward.trouble(),
         }
     }
 
@@ -74,6 +82,7 @@ impl Forwarding {
         match self {
             Self::LocalTcp(forward) => forward.lack(),
             Self::LocalUdp(_) => None,
+            Self::Server(forward) => forward.lack(),
         }
     }
 
@@ -82,8 +91,26 @@ impl Forwarding {
         match self {
             Self::LocalTcp(forward) => forward.stats(key),
             Self::LocalUdp(forward) => forward.stats(key),
+            Self::Server(forward) => forward.stats(key),
         }
     }
+}
+
+/// What keeps a listener for streams from accepting as it should, in one line.
+fn accept_trouble(control: &ServeControl) -> Option<String> {
+    let line = match control.trouble() {
+        Trouble::None => return None,
+        Trouble::AtLimit => "maxConnections are open; further clients wait until one ends",
+        Trouble::OutOfDescriptors => {
+            "out of file descriptors; further clients wait until a connection ends: raise the limit (ulimit -n)"
+        }
+        Trouble::OutOfMemory => "out of memory for sockets; accepting is slowed down",
+        Trouble::NoUpstream => {
+            "this host lacks descriptors, memory or source ports for connections to targets; further clients wait"
+        }
+        Trouble::AcceptFailed => "the system refuses to accept; see the log",
+    };
+    Some(line.to_owned())
 }
 
 /// The address to bind for a listener; an empty host is every address, IPv6 included where the system has it.

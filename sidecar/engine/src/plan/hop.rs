@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fairlead_config::{Forward, Hop, HopCredentials, HopTls, HostPort, Protocol, Scheme, Support, defaults};
 
+use super::Recipe;
 use crate::selector::Rules;
 
 /// One hop, fully resolved.
@@ -76,11 +77,18 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
     if hops.len() > defaults::CHAIN_LIMIT {
         problems.push(format!("chain: {} hops are too many; write at most {}", hops.len(), defaults::CHAIN_LIMIT));
     }
-    if !hops.is_empty() && forward.scheme != "tcp" {
+    let is_server = Recipe::of(forward).is_some_and(Recipe::is_server);
+    if !hops.is_empty() && forward.scheme != "tcp" && !is_server {
         problems.push(format!("chain: carries tcp in this version, and not {}; leave it out", forward.scheme));
     }
     let last = plans.last().map(|hop| hop.settings.protocol);
     match (last, forward.targets.is_empty()) {
+        (Some(HopProtocol::Forward), _) if is_server => problems.push(
+            "chain: the last hop is \"forward\", which goes where its far end says, and clients of a server say \
+             themselves; write socks5 or http for the hop"
+                .to_owned(),
+        ),
+        _ if is_server => {}
         (Some(HopProtocol::Forward), false) => problems.push(
             "chain: the last hop is \"forward\", which goes where its far end says; \
              leave the targets out, or write socks5 or http for the hop"

@@ -1,6 +1,6 @@
 //! What is done for a client, by the scheme of its forward.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use fairlead_config::{Forward, defaults};
 
@@ -12,6 +12,14 @@ pub(crate) enum Recipe {
     LocalUdp {
         ttl: Duration,
     },
+    /// Clients say where they want to go.
+    Server(ServerProtocol),
+}
+
+/// What a server speaks with its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServerProtocol {
+    Socks5,
 }
 
 impl Recipe {
@@ -20,13 +28,26 @@ impl Recipe {
         match forward.scheme.as_str() {
             "tcp" => Some(Self::LocalTcp),
             "udp" => Some(Self::LocalUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
+            "socks5" => Some(Self::Server(ServerProtocol::Socks5)),
             _ => None,
         }
     }
 
+    pub(crate) fn is_server(self) -> bool {
+        match self {
+            Self::Server(_) => true,
+            Self::LocalTcp | Self::LocalUdp { .. } => false,
+        }
+    }
+
+    /// Whether a running forward of this recipe can take a plan of the other one.
+    pub(super) fn goes_on_as(self, other: Self) -> bool {
+        mem::discriminant(&self) == mem::discriminant(&other)
+    }
+
     pub(crate) fn is_datagram(self) -> bool {
         match self {
-            Self::LocalTcp => false,
+            Self::LocalTcp | Self::Server(_) => false,
             Self::LocalUdp { .. } => true,
         }
     }

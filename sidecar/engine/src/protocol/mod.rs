@@ -1,4 +1,4 @@
-//! What is asked of a hop, one file per protocol: client halves over any stream. The protocol `forward` has none: its
+//! What is asked of a hop, one file per protocol: client halves over any stream, and beside them the halves of servers. The protocol `forward` has none: its
 //! stream is the connection.
 //! Invariants: nothing is sent before the answer to what was sent last, since some servers drop it; and exactly the
 //! bytes of each answer are read, since what follows is the target's.
@@ -32,6 +32,27 @@ pub(crate) enum Fault {
     Hop(DialCause),
     /// What the hop was asked to connect to, as the hop says.
     Address(DialCause),
+}
+
+/// Why a client of a server got nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientFault {
+    #[error("the client {0}")]
+    Garbage(&'static str),
+    #[error("the client's login is nobody's")]
+    Login,
+    #[error("{0} is not allowed here")]
+    NotAllowed(String),
+    /// Nothing answered where it wanted to go.
+    #[error("{0}")]
+    Upstream(String),
+    /// Files that the server needs are missing or unfit.
+    #[error("{0}")]
+    Credentials(String),
+    #[error("{0}")]
+    TooSlow(&'static str),
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// The cause of a handshake that ended half-way.

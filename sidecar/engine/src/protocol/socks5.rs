@@ -1,6 +1,8 @@
 //! SOCKS5 as a client (RFC 1928, RFC 1929), with the methods 0x80 and 0x82 that GOST adds: TLS right behind the
 //! greeting, and TLS with a login. `chain` puts the steps together, since TLS changes the stream between two of them.
 
+pub(crate) mod server;
+
 use fairlead_config::HostPort;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 

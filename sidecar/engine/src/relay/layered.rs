@@ -1,4 +1,4 @@
-//! Copies between an accepted client and an upstream that is more than a TCP connection, with the same ends as the
+//! Copies between a client and an upstream of which at least one is more than a TCP connection, with the same ends as the
 //! relay of two sockets: a half-close is carried on, anything but a clean end resets the client.
 
 use std::{
@@ -11,41 +11,59 @@ use std::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 
 use super::{ByteCounters, CopyError, direction::Failure, idle::IdleClock};
-use crate::{socket::Socket, stream::Io};
+use crate::stream::Stream;
 
 /// Bytes read at a time; what one TLS record holds.
 const BUFFER: usize = 16 << 10;
 
-/// A client that is reset rather than closed, unless the copy came to its end.
-struct Client {
-    socket: Socket,
+/// A side that is reset rather than closed, unless the copy came to its end.
+struct Side {
+    stream: Stream,
     reset: bool,
 }
 
-impl Drop for Client {
+impl Side {
+    fn new(stream: Stream) -> Self {
+        Self { stream, reset: true }
+    }
+}
+
+impl Drop for Side {
     fn drop(&mut self) {
-        if self.reset {
-            self.socket.reset_at_end();
+        if let (true, Stream::Tcp(socket)) = (self.reset, &self.stream) {
+            socket.reset_at_end();
         }
     }
 }
 
 /// Copies both ways until both sides have ended, a side fails, or no byte moved for `idle_timeout`.
 pub(crate) async fn relay_layered(
-    client: Socket,
-    upstream: Box<dyn Io>,
+    client: Stream,
+    upstream: Stream,
     counters: &ByteCounters,
     idle_timeout: Option<Duration>,
 ) -> Result<(), CopyError> {
-    let mut client = Client { socket: client, reset: true };
+    let (mut client, mut upstream) = (Side::new(client), Side::new(upstream));
+    copy_both(&mut client.stream, &mut upstream.stream, counters, idle_timeout).await?;
+    (client.reset, upstream.reset) = (false, false);
+    Ok(())
+}
+
+async fn copy_both(
+    client: &mut Stream,
+    upstream: &mut Stream,
+    counters: &ByteCounters,
+    idle_timeout: Option<Duration>,
+) -> Result<(), CopyError> {
+    let (from_client, to_client) = split(client);
     let (from_upstream, to_upstream) = split(upstream);
     let moved = AtomicBool::new(false);
     let upward = async {
-        let copied = copy(&client.socket, to_upstream, &counters.to_upstream, &moved).await;
+        let copied = copy(from_client, to_upstream, &counters.to_upstream, &moved).await;
         copied.map_err(|failure| blame(failure, CopyError::Client, CopyError::Upstream))
     };
     let downward = async {
-        let copied = copy(from_upstream, &client.socket, &counters.to_client, &moved).await;
+        let copied = copy(from_upstream, to_client, &counters.to_client, &moved).await;
         copied.map_err(|failure| blame(failure, CopyError::Upstream, CopyError::Client))
     };
     let both = async { tokio::try_join!(upward, downward).map(drop) };
@@ -57,9 +75,7 @@ pub(crate) async fn relay_layered(
                 () = idle(limit, &moved) => Err(CopyError::IdleTimeout(limit)),
             }
         }
-    }?;
-    client.reset = false;
-    Ok(())
+    }
 }
 
 /// Copies one way to its end, and tells the sink of it.

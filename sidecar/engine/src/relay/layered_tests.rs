@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::socket::Socket;
 
 /// A client, the far end of the upstream, and the copy between them.
 async fn relayed(idle: Option<Duration>) -> (TcpStream, DuplexStream, JoinHandle<Result<(), CopyError>>) {
@@ -18,7 +19,7 @@ async fn relayed(idle: Option<Duration>) -> (TcpStream, DuplexStream, JoinHandle
     let copied = tokio::spawn(async move {
         let counters = ByteCounters::default();
         let socket = Socket::new(accepted).unwrap();
-        relay_layered(socket, Box::new(upstream), &counters, idle).await
+        relay_layered(Stream::Tcp(socket), Stream::Layered(Box::new(upstream)), &counters, idle).await
     });
     (client, far_end, copied)
 }

@@ -1,0 +1,252 @@
+//! Servers (seed: `socks5://` and the like): clients that are accepted here say themselves where they want to go.
+//!
+//! The life of one connection: `accept` hands it to a `Session` on a worker, which hears the client's protocol within
+//! a time and among a limited number of others, asks `access` whether that is allowed, dials, and copies both ways.
+//! A later plan never touches an established connection. A server has no targets; its chain's nodes are marked alone.
+
+mod handshakes;
+mod session;
+mod socks5;
+mod users;
+
+use std::{
+    io,
+    net::{Shutdown, TcpListener},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::Ordering::Relaxed,
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use fairlead_config::{ForwardKey, NodeReport, ServerUsers};
+use socket2::SockRef;
+use tokio::time::sleep;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::{
+    accept::{self, ServeControl},
+    chain::{self, Hop, Path},
+    changes::Changes,
+    connect::Dialer,
+    engine::Context,
+    forward::{accept_trouble, listening_address},
+    plan::{ForwardPlan, ServerPlan, ServerProtocol},
+    relay::ByteCounters,
+    report::{ForwardStats, node_stats},
+    resolve::Resolver,
+    secrets::Secrets,
+    stats::ClientCounters,
+    tls::server::Certificate,
+};
+use handshakes::Handshakes;
+use session::Session;
+use users::Users;
+
+/// How often the files of users, certificates and hops are looked at without a client.
+const LOOK_PAUSE: Duration = Duration::from_secs(2);
+/// How long logins are used before their file is looked at again.
+const USERS_FRESH: Duration = Duration::from_secs(1);
+
+/// A running server.
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+    listener: Arc<TcpListener>,
+    /// Looks after the files that it and its hops need.
+    look: Option<AbortOnDropHandle<()>>,
+}
+
+/// What the server's sessions share.
+struct Shared {
+    key: ForwardKey,
+    running: ArcSwap<Running>,
+    hops: ArcSwap<Arc<[Arc<Hop>]>>,
+    lack: ArcSwapOption<String>,
+    users: Mutex<Option<KnownUsers>>,
+    certificate: Certificate,
+    handshakes: Arc<Handshakes>,
+    secrets: Arc<Secrets>,
+    control: Arc<ServeControl>,
+    resolver: Arc<Resolver>,
+    judges: TaskTracker,
+    clients: ClientCounters,
+    /// One per worker, so that cores don't fight over a cache line.
+    bytes: Vec<ByteCounters>,
+}
+
+/// What new sessions go by.
+struct Running {
+    protocol: ServerProtocol,
+    plan: ForwardPlan,
+    server: Arc<ServerPlan>,
+}
+
+/// Logins as read, where from, and when.
+type KnownUsers = (ServerUsers, Instant, Result<Arc<Users>, String>);
+
+impl Server {
+    /// Listens and starts to serve. The error is the listener's.
+    pub(crate) fn start(
+        key: &ForwardKey,
+        plan: &ForwardPlan,
+        protocol: ServerProtocol,
+        context: &Context,
+    ) -> io::Result<Self> {
+        let listener = Arc::new(accept::listen(listening_address(&plan.listen)?)?);
+        let hops = chain::hops(&plan.chain, &[], &key.to_string(), &context.changes);
+        let shared = Arc::new(Shared {
+            key: key.clone(),
+            running: ArcSwap::from_pointee(Running::new(protocol, plan)?),
+            hops: ArcSwap::from_pointee(hops),
+            lack: ArcSwapOption::empty(),
+            users: Mutex::default(),
+            certificate: Certificate::default(),
+            handshakes: Arc::default(),
+            secrets: Arc::clone(&context.secrets),
+            control: ServeControl::new(plan.max_connections),
+            resolver: Arc::clone(&context.resolver),
+            judges: TaskTracker::new(),
+            clients: ClientCounters::default(),
+            bytes: (0..context.workers.len()).map(|_| ByteCounters::default()).collect(),
+        });
+        let handler = {
+            let shared = Arc::clone(&shared);
+            move |accepted| Session::serve(Arc::clone(&shared), accepted)
+        };
+        accept::serve(&context.workers, Arc::clone(&listener), Arc::clone(&shared.control), handler);
+        let (mut troubles, changes) = (shared.control.watch_trouble(), context.changes.clone());
+        context.control.spawn(async move {
+            while troubles.changed().await.is_ok() {
+                changes.notify();
+            }
+        });
+        let mut server = Self { shared, listener, look: None };
+        server.look_after_files(context);
+        Ok(server)
+    }
+
+    /// Takes a new plan for the same listener; established connections go on under the old one.
+    pub(crate) fn update(&mut self, plan: &ForwardPlan, protocol: ServerProtocol, context: &Context) {
+        let name = self.shared.key.to_string();
+        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes);
+        self.shared.hops.store(Arc::new(hops));
+        self.shared.control.set_max_connections(plan.max_connections);
+        if let Ok(running) = Running::new(protocol, plan) {
+            self.shared.running.store(Arc::new(running));
+        }
+        self.look_after_files(context);
+    }
+
+    /// Says at once what files lack, and again whenever that changes.
+    fn look_after_files(&mut self, context: &Context) {
+        self.look = None;
+        self.shared.look();
+        let running = self.shared.running.load();
+        if running.server.users.is_some() || running.server.tls.is_some() || !running.plan.chain.is_empty() {
+            let look = look(Arc::clone(&self.shared), context.changes.clone());
+            self.look = Some(AbortOnDropHandle::new(context.control.spawn(look)));
+        }
+    }
+
+    /// What keeps it from serving anybody, in one line.
+    pub(crate) fn lack(&self) -> Option<String> {
+        self.shared.lack.load().as_deref().cloned()
+    }
+
+    /// Stops accepting and gives the port back; connections go on until they end or `abort`.
+    pub(crate) fn stop(&mut self) -> Arc<ServeControl> {
+        self.look = None;
+        self.shared.control.stop();
+        // The port is free at once, also while a worker still holds the descriptor.
+        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Read);
+        Arc::clone(&self.shared.control)
+    }
+
+    /// The hops' nodes and how they fare.
+    pub(crate) fn nodes(&self) -> Vec<NodeReport> {
+        self.shared.hops.load().iter().flat_map(|hop| hop.report()).collect()
+    }
+
+    /// What keeps it from accepting as it should, in one line.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        accept_trouble(&self.shared.control)
+    }
+
+    /// The counters as they stand.
+    pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
+        let Shared { clients, bytes, hops, control, .. } = &*self.shared;
+        let hops = hops.load();
+        let nodes = hops.iter().flat_map(|hop| node_stats(Some(hop.number()), &hop.nodes(), &hop.report()));
+        ForwardStats {
+            key: key.clone(),
+            accepted: clients.accepted.load(Relaxed),
+            open: control.live() as u64,
+            unserved: clients.unserved.load(Relaxed),
+            passed_on: 0,
+            hedged: 0,
+            copy_errors: clients.copy_errors.load(Relaxed),
+            bytes_to_upstream: bytes.iter().map(|bytes| bytes.to_upstream.load(Relaxed)).sum(),
+            bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
+            datagrams: None,
+            nodes: nodes.collect(),
+        }
+    }
+}
+
+impl Running {
+    fn new(protocol: ServerProtocol, plan: &ForwardPlan) -> io::Result<Self> {
+        let server = plan.server.clone().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self { protocol, plan: plan.clone(), server })
+    }
+}
+
+impl Shared {
+    /// Dials on behalf of a client, through the chain if there is one.
+    fn dialer(&self, timeout: Duration) -> Dialer {
+        Dialer {
+            resolver: Arc::clone(&self.resolver),
+            timeout,
+            judges: self.judges.clone(),
+            secrets: Arc::clone(&self.secrets),
+            path: Path::whole(Arc::clone(&self.hops.load())),
+        }
+    }
+
+    /// The logins as they are now; none: nobody is asked for one.
+    fn users(&self, server: &ServerPlan) -> Result<Option<Arc<Users>>, String> {
+        let Some(files) = &server.users else { return Ok(None) };
+        let mut known = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = known.as_ref().filter(|(of, at, _)| of == files && at.elapsed() < USERS_FRESH);
+        if let Some((_, _, users)) = fresh {
+            return users.clone().map(Some);
+        }
+        let users = Users::read(files, &self.secrets).map(Arc::new);
+        *known = Some((files.clone(), Instant::now(), users.clone()));
+        users.map(Some)
+    }
+
+    /// Looks at the files that it and its hops need; true if what they lack has changed.
+    fn look(&self) -> bool {
+        let running = self.running.load();
+        let users = self.users(&running.server).err();
+        let tls = running.server.tls.as_ref();
+        let certificate = || tls.and_then(|tls| self.certificate.config(Some(tls), &self.secrets).err());
+        let hops = || self.hops.load().iter().find_map(|hop| hop.lack(&self.secrets));
+        let lack = users.or_else(certificate).or_else(hops).map(Arc::new);
+        let before = self.lack.swap(lack.clone());
+        before != lack
+    }
+}
+
+async fn look(shared: Arc<Shared>, changes: Changes) {
+    loop {
+        sleep(LOOK_PAUSE).await;
+        if shared.look() {
+            changes.notify();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

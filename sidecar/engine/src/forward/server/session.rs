@@ -1,0 +1,169 @@
+//! One client of a server, from its first byte on: heard within a time, let through or not, connected, copied.
+//! The protocols beside this file say what is heard and answered; what is allowed and dialled is decided here.
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use fairlead_config::{HostPort, defaults};
+use tokio::time::{sleep, timeout};
+
+use super::{Running, Shared};
+use crate::{
+    accept::Accepted,
+    chain,
+    dial::{DialCause, race},
+    plan::ServerProtocol,
+    protocol::ClientFault,
+    relay::relay_streams,
+    stream::Stream,
+    tls,
+};
+
+/// How long a client with a wrong login waits for its answer.
+const LOGIN_DELAY: Duration = Duration::from_secs(1);
+
+/// One client, and what it is served by.
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) running: Arc<Running>,
+    pub(super) peer: SocketAddr,
+    worker: usize,
+}
+
+/// Why a client is not connected to where it wants to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    NotAllowed,
+    Failed(DialCause),
+}
+
+impl Session {
+    /// Serves an accepted client to its end.
+    pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
+        shared.clients.accepted.fetch_add(1, Relaxed);
+        let running = shared.running.load_full();
+        let session = Self { shared, running, peer: accepted.peer, worker: accepted.worker };
+        let client = Stream::Tcp(accepted.socket);
+        let served = match session.running.protocol {
+            ServerProtocol::Socks5 => super::socks5::serve(&session, client).await,
+        };
+        if let Err(fault) = served {
+            session.shared.clients.unserved.fetch_add(1, Relaxed);
+            tracing::debug!(forward = %session.shared.key, peer = %session.peer, %fault, "client not served");
+        }
+    }
+
+    /// Hears a client out, within the time and among the number of those who may take it.
+    pub(super) async fn handshake<T>(
+        &self,
+        heard: impl Future<Output = Result<T, ClientFault>>,
+    ) -> Result<T, ClientFault> {
+        let mut place = self.shared.handshakes.enter(self.running.plan.max_connections);
+        // Boxed: an established connection then keeps only what copying needs.
+        let heard = Box::pin(timeout(defaults::HANDSHAKE_TIMEOUT, heard));
+        tokio::select! {
+            heard = heard => heard.unwrap_or(Err(ClientFault::TooSlow("the client did not say in time what it wants"))),
+            () = place.lost() => Err(ClientFault::TooSlow("the client made way for others while it said nothing")),
+        }
+    }
+
+    /// Encrypts the client's stream.
+    pub(super) async fn encrypted(&self, client: Stream) -> Result<Stream, ClientFault> {
+        let config = self.shared.certificate.config(self.running.server.tls.as_ref(), &self.shared.secrets);
+        let encrypted = tls::server::accept(client, config.map_err(ClientFault::Credentials)?).await?;
+        Ok(Stream::Layered(Box::new(encrypted)))
+    }
+
+    /// Whether clients have to say who they are.
+    pub(super) fn has_users(&self) -> bool {
+        self.running.server.users.is_some()
+    }
+
+    /// The user whose login it is. A wrong one takes a while to be found out.
+    pub(super) async fn user(&self, user: &[u8], password: &[u8]) -> Result<Option<Arc<str>>, ClientFault> {
+        let Some(users) = self.shared.users(&self.running.server).map_err(ClientFault::Credentials)? else {
+            return Ok(None);
+        };
+        match users.find(user, password) {
+            Some(user) => Ok(Some(user)),
+            None => {
+                sleep(LOGIN_DELAY).await;
+                Err(ClientFault::Login)
+            }
+        }
+    }
+
+    /// Connects to where the client wants to go, if it may.
+    pub(super) async fn connect(&self, address: &HostPort) -> Result<Stream, Refusal> {
+        let limit = self.running.plan.dial_timeout;
+        let late = Err(Refusal::Failed(DialCause::Timeout(limit)));
+        if self.running.plan.chain.is_empty() {
+            return timeout(limit, self.directly(address)).await.unwrap_or(late);
+        }
+        let address = timeout(limit, self.checked(address)).await.unwrap_or(Err(Refusal::NotAllowed))?;
+        let reached = chain::reach(self.shared.dialer(limit), Arc::new(address)).await;
+        reached.map_err(|error| Refusal::Failed(error.cause))
+    }
+
+    /// The very addresses that were judged are dialled, whatever the name stands for by then.
+    async fn directly(&self, address: &HostPort) -> Result<Stream, Refusal> {
+        let allowed = self.allowed(address).await?;
+        race(allowed).await.map(Stream::Tcp).map_err(Refusal::Failed)
+    }
+
+    /// What the last hop is asked for: a name only where it doesn't matter which address that is.
+    async fn checked(&self, address: &HostPort) -> Result<HostPort, Refusal> {
+        let is_name = address.host.parse::<IpAddr>().is_err();
+        let is_here = address.host.is_empty() || address.host.eq_ignore_ascii_case("localhost");
+        if is_name && !is_here && !self.running.server.access.needs_addresses() {
+            return Ok(address.clone());
+        }
+        let allowed = self.allowed(address).await?;
+        let first = allowed.first().ok_or(Refusal::NotAllowed)?;
+        Ok(HostPort::new(first.ip().to_string(), first.port()))
+    }
+
+    /// The addresses of a host that the client may reach.
+    pub(super) async fn allowed(&self, address: &HostPort) -> Result<Vec<SocketAddr>, Refusal> {
+        let mut found: Vec<SocketAddr> = match address.host.parse::<IpAddr>() {
+            Ok(ip) => vec![SocketAddr::new(ip, 0)],
+            Err(_) => self.shared.resolver.resolve(&address.host).await.map_err(Refusal::Failed)?.to_vec(),
+        };
+        found.retain(|found| self.running.server.access.may_reach(found.ip()));
+        found.iter_mut().for_each(|found| found.set_port(address.port));
+        if found.is_empty() { Err(Refusal::NotAllowed) } else { Ok(found) }
+    }
+
+    /// Copies both ways until both sides have ended.
+    pub(super) async fn copy(&self, client: Stream, upstream: Stream) {
+        let bytes = &self.shared.bytes[self.worker];
+        let copied = relay_streams(client, upstream, bytes, self.running.plan.idle_timeout).await;
+        if let Err(error) = copied {
+            self.shared.clients.copy_errors.fetch_add(1, Relaxed);
+            tracing::debug!(forward = %self.shared.key, peer = %self.peer, %error, "connection ended");
+        }
+    }
+}
+
+impl Refusal {
+    /// The same to the log.
+    pub(super) fn fault(self, address: &HostPort) -> ClientFault {
+        match self {
+            Self::NotAllowed => ClientFault::NotAllowed(address.to_string()),
+            Self::Failed(cause) => ClientFault::Upstream(format!("{address}: {cause}")),
+        }
+    }
+}
+
+/// The address of this host that the client of a plain connection reached.
+pub(super) fn local_address(client: &Stream) -> io::Result<SocketAddr> {
+    match client {
+        Stream::Tcp(socket) => socket.stream().local_addr(),
+        Stream::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}

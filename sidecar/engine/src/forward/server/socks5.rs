@@ -1,0 +1,95 @@
+//! A SOCKS5 client of a server: greeting, perhaps TLS and a login, a request, and what was asked for.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt;
+
+use super::session::{Refusal, Session};
+use crate::{
+    dial::DialCause,
+    protocol::{
+        ClientFault,
+        socks5::server::{self as wire, Code, Command, Request},
+    },
+    stream::Stream,
+};
+
+/// A client that has said what it wants.
+struct Asked {
+    client: Stream,
+    user: Option<Arc<str>>,
+    request: Request,
+}
+
+/// Serves a client from its first byte on.
+pub(super) async fn serve(session: &Session, mut client: Stream) -> Result<(), ClientFault> {
+    let heard = async {
+        if client.read_u8().await? != 5 {
+            return Err(ClientFault::Garbage("speaks something else than SOCKS5"));
+        }
+        hear(session, client).await
+    };
+    let asked = session.handshake(heard).await?;
+    meet(session, asked).await
+}
+
+/// Hears a client out whose first byte has been read.
+async fn hear(session: &Session, mut client: Stream) -> Result<Asked, ClientFault> {
+    let method = wire::greet(&mut client, session.has_users()).await?;
+    if method.has_tls() {
+        client = session.encrypted(client).await?;
+    }
+    let mut user = None;
+    if method.has_login() {
+        let (name, password) = wire::read_login(&mut client).await?;
+        let known = session.user(&name, &password).await;
+        wire::answer_login(&mut client, known.is_ok()).await?;
+        user = known?;
+    }
+    let request = wire::read_request(&mut client).await?;
+    Ok(Asked { client, user, request })
+}
+
+async fn meet(session: &Session, asked: Asked) -> Result<(), ClientFault> {
+    match asked.request.command {
+        Command::Connect => connect(session, asked).await,
+        Command::Bind | Command::Associate | Command::BindMany | Command::Datagrams => {
+            let Asked { mut client, .. } = asked;
+            wire::reply(&mut client, Code::UnknownCommand, None).await?;
+            Err(ClientFault::Garbage("asks for a command that is not served"))
+        }
+    }
+}
+
+async fn connect(session: &Session, asked: Asked) -> Result<(), ClientFault> {
+    let Asked { mut client, request, .. } = asked;
+    // Boxed: an established connection then keeps only what copying needs.
+    match Box::pin(session.connect(&request.address)).await {
+        Ok(upstream) => {
+            wire::reply(&mut client, Code::Succeeded, None).await?;
+            session.copy(client, upstream).await;
+            Ok(())
+        }
+        Err(refusal) => {
+            wire::reply(&mut client, code(&refusal), None).await?;
+            Err(refusal.fault(&request.address))
+        }
+    }
+}
+
+fn code(refusal: &Refusal) -> Code {
+    match refusal {
+        Refusal::NotAllowed => Code::NotAllowed,
+        Refusal::Failed(DialCause::Refused) => Code::Refused,
+        Refusal::Failed(DialCause::Timeout(_) | DialCause::Resolve(_) | DialCause::Unreachable(_)) => Code::Unreachable,
+        Refusal::Failed(
+            DialCause::Other(_)
+            | DialCause::Handshake(_)
+            | DialCause::Login(_)
+            | DialCause::Rejected(_)
+            | DialCause::Credentials(_)
+            | DialCause::NoSourcePort
+            | DialCause::Shortage(_),
+        ) => Code::Failed,
+    }
+}

@@ -1,0 +1,112 @@
+//! A configuration's `server` to its plan: who may use it and for what, with what holds where nothing was said.
+
+use fairlead_config::{Forward, ListenTls, Server, ServerUsers, defaults, is_loopback_address};
+
+use super::Recipe;
+use crate::access::{Access, Targets};
+
+/// Whom a server serves, and with what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerPlan {
+    /// None: everybody who can reach the listener.
+    pub(crate) users: Option<ServerUsers>,
+    pub(crate) access: Access,
+    /// None: a certificate that is made at the start.
+    pub(crate) tls: Option<ListenTls>,
+}
+
+impl ServerPlan {
+    pub(super) fn new(forward: &Forward) -> Self {
+        let Server { users, allow_targets, allow_bind, anonymous: _ } = forward.server.clone().unwrap_or_default();
+        let targets = match (allow_targets.is_empty(), is_loopback_address(&forward.listen.host)) {
+            (false, _) => Targets::Listed(allow_targets),
+            (true, true) => Targets::AlsoHere,
+            (true, false) => Targets::Elsewhere,
+        };
+        let binds = if allow_bind.is_empty() { vec![defaults::ALLOW_BIND] } else { allow_bind };
+        Self { users, access: Access { targets, binds }, tls: forward.tls.clone() }
+    }
+}
+
+/// What a forward says of a server that this recipe is not, or of one that can't be.
+pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
+    let server = forward.server.clone().unwrap_or_default();
+    let is_open = server.users.is_none() && !server.anonymous && !is_loopback_address(&forward.listen.host);
+    let lists = server.allow_targets.len().max(server.allow_bind.len());
+    let checks = [
+        (
+            !recipe.is_server() && forward.server.is_some(),
+            format!("server is for servers, and {:?} is none; leave it out", forward.scheme),
+        ),
+        (
+            !recipe.is_server() && forward.tls.is_some(),
+            format!("tls is for listeners that encrypt, and {:?} does not; leave it out", forward.scheme),
+        ),
+        (
+            recipe.is_server() && !forward.targets.is_empty(),
+            "targets: the clients of a server name them; leave them out".to_owned(),
+        ),
+        (
+            recipe.is_server() && is_open,
+            "server: without users it is for everybody who can reach it; \
+             name users, listen on 127.0.0.1, or write anonymous: true"
+                .to_owned(),
+        ),
+        (
+            lists > defaults::ALLOW_LIMIT,
+            format!("server.allowTargets, allowBind: {lists} entries are too many; write at most {}", defaults::ALLOW_LIMIT),
+        ),
+    ];
+    checks.into_iter().filter_map(|(wrong, message)| wrong.then_some(message)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use fairlead_config::{Config, ForwardKey};
+    use serde_json::{Value, json};
+
+    use super::{super::Plan, *};
+
+    fn plan(more: Value) -> Plan {
+        let mut forward = json!({
+            "key": ForwardKey::local("ns", "f"), "digest": "d", "scheme": "socks5",
+            "listen": {"host": "127.0.0.1", "port": 1080},
+        });
+        forward.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Plan::new(Config::new(1, vec![serde_json::from_value(forward).unwrap()]).into())
+    }
+
+    fn access(more: Value) -> Access {
+        let plan = plan(more);
+        plan.forwards[&ForwardKey::local("ns", "f")].plan.server.as_ref().unwrap().access.clone()
+    }
+
+    #[test]
+    fn what_was_left_out_depends_on_who_can_reach_the_server() {
+        let here = access(json!({}));
+        assert_eq!((here.targets, here.binds), (Targets::AlsoHere, vec!["1024-65535".parse().unwrap()]));
+        for more in [
+            json!({"listen": {"host": "", "port": 1}, "server": {"anonymous": true}}),
+            json!({"listen": {"host": "10.0.0.1", "port": 1}, "server": {"users": {"directory": "/s"}}}),
+        ] {
+            assert_eq!(access(more).targets, Targets::Elsewhere);
+        }
+        let listed = access(json!({"server": {"allowTargets": ["10.0.0.0/8"], "allowBind": ["80"]}}));
+        assert_eq!(listed.targets, Targets::Listed(vec!["10.0.0.0/8".parse().unwrap()]));
+        assert!(listed.may_bind(80) && !listed.may_bind(1024));
+    }
+
+    #[test]
+    fn a_server_that_anybody_could_use_or_that_is_none_is_refused() {
+        for (more, part) in [
+            (json!({"listen": {"host": "", "port": 1}}), "anonymous: true"),
+            (json!({"listen": {"host": "0.0.0.0", "port": 1}, "server": {}}), "anonymous: true"),
+            (json!({"targets": [{"host": "a", "port": 1}]}), "clients of a server name them"),
+            (json!({"scheme": "tcp", "targets": [{"host": "a", "port": 1}], "server": {}}), "is none"),
+        ] {
+            let message = plan(more).refused()[0].message.clone();
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
