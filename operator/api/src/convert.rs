@@ -48,7 +48,11 @@ pub struct Conversion {
 /// Makes the objects that a command line stands for; `Err` holds every problem, each with its flag and its number.
 pub fn command_line(listen: &[String], forward: &[String]) -> Result<CommandLine, Vec<String>> {
     let flags = Flags::parse(listen, forward)?;
-    Ok(CommandLine { objects: with_urls(&flags), warnings: flags.url_warnings(), secrets: [hop_secrets(&flags), users_secrets(&flags)].concat() })
+    Ok(CommandLine {
+        objects: with_urls(&flags),
+        warnings: flags.url_warnings(),
+        secrets: [hop_secrets(&flags), users_secrets(&flags)].concat(),
+    })
 }
 
 /// Makes manifests with fields from a command line; `Err` holds every problem, each with its flag and its number.

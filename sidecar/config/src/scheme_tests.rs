@@ -64,12 +64,23 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in
-        ["rtcp", "rudp", "tls", "kcp", "quic", "socks5+tls", "http", "ss", "relay", "sni", "auto", "forward+ssh", "tcp+tls"]
-    {
+    for text in [
+        "rtcp",
+        "rudp",
+        "tls",
+        "kcp",
+        "quic",
+        "socks5+tls",
+        "http",
+        "ss",
+        "relay",
+        "sni",
+        "auto",
+        "forward+ssh",
+        "tcp+tls",
+    ] {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
-        let message =
-            format!("scheme \"{text}\" is not built yet: this version listens as tcp, udp or socks5");
+        let message = format!("scheme \"{text}\" is not built yet: this version listens as tcp, udp or socks5");
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }
     for text in [

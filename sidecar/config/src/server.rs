@@ -59,7 +59,8 @@ mod tests {
     #[test]
     fn only_what_was_said_is_written() {
         assert_eq!(serde_json::to_string(&Server::default()).unwrap(), "{}");
-        let text = r#"{"users":{"directory":"/s/a"},"allowTargets":["10.0.0.0/8"],"allowBind":["8080"],"anonymous":true}"#;
+        let text =
+            r#"{"users":{"directory":"/s/a"},"allowTargets":["10.0.0.0/8"],"allowBind":["8080"],"anonymous":true}"#;
         let server: Server = yaml::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&server).unwrap(), text);
     }

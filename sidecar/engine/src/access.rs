@@ -100,7 +100,11 @@ mod tests {
 
     #[test]
     fn ports_are_bound_from_the_listed_ranges_only() {
-        let access = Access { targets: Targets::Elsewhere, binds: vec!["80".parse().unwrap(), "1024-2000".parse().unwrap()] };
-        assert_eq!([0, 80, 81, 1024, 2000, 2001].map(|port| access.may_bind(port)), [false, true, false, true, true, false]);
+        let access =
+            Access { targets: Targets::Elsewhere, binds: vec!["80".parse().unwrap(), "1024-2000".parse().unwrap()] };
+        assert_eq!(
+            [0, 80, 81, 1024, 2000, 2001].map(|port| access.may_bind(port)),
+            [false, true, false, true, true, false]
+        );
     }
 }

@@ -123,7 +123,8 @@ impl Plan {
         }
         let (chain, wrong) = hop::chain(&forward)
             .map_err(|message| (RefusedReason::ProxyTooOld, format!("forward {key}: {message}")))?;
-        let problems = [problems(&forward, recipe), recipe.problems(&forward), server::problems(&forward, recipe), wrong];
+        let problems =
+            [problems(&forward, recipe), recipe.problems(&forward), server::problems(&forward, recipe), wrong];
         let problems = problems.concat();
         if !problems.is_empty() {
             return Err((RefusedReason::InvalidSpec, format!("forward {key}: {}", problems.join("; "))));
@@ -198,7 +199,10 @@ fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
                 forward.listen.host
             ),
         ),
-        (targets == 0 && forward.chain.is_empty() && !recipe.is_server(), "targets is empty; name at least one host:port".to_owned()),
+        (
+            targets == 0 && forward.chain.is_empty() && !recipe.is_server(),
+            "targets is empty; name at least one host:port".to_owned(),
+        ),
         (
             targets > defaults::TARGETS_LIMIT,
             format!("targets has {targets} entries; at most {} are served", defaults::TARGETS_LIMIT),

@@ -22,7 +22,8 @@ pub(super) fn is_server(forward: &Forward) -> bool {
 /// What the options of a listener say.
 pub(super) fn of_url(url: &NodeUrl) -> Option<Server> {
     let options = url.options();
-    let users = options.text(UrlOption::Secrets).map(|file| ServerUsers { file: Some(file.to_owned()), directory: None });
+    let users =
+        options.text(UrlOption::Secrets).map(|file| ServerUsers { file: Some(file.to_owned()), directory: None });
     let server = Server {
         users,
         // The URL's parser has judged them already.
@@ -70,7 +71,10 @@ pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, probl
     let spec = &object.spec;
     if !is_server(forward) {
         if spec.tls.is_some() {
-            problems.invalid("spec.tls", format!("is for listeners that encrypt, and {} does not; leave it out", forward.scheme));
+            problems.invalid(
+                "spec.tls",
+                format!("is for listeners that encrypt, and {} does not; leave it out", forward.scheme),
+            );
         }
         if spec.server.is_some() {
             problems.invalid("spec.server", format!("is for servers, and {} is none; leave it out", forward.scheme));
@@ -137,7 +141,8 @@ fn local_files_only_outside(forward: &Forward, place: Place, problems: &mut Prob
     if !place.is_in_a_cluster() {
         return;
     }
-    let names_users = forward.server.as_ref().and_then(|server| server.users.as_ref()).is_some_and(|users| users.file.is_some());
+    let names_users =
+        forward.server.as_ref().and_then(|server| server.users.as_ref()).is_some_and(|users| users.file.is_some());
     let names_certificate = forward.tls.as_ref().is_some_and(|tls| !tls.certificate.starts_with(files::SECRETS_DIR));
     for (is_named, option, instead) in [
         (names_users, "secrets", "put \"name:password\" lines into a Secret (key users) and name it in server.users"),

@@ -31,8 +31,18 @@ fn a_server_without_users_is_on_loopback_unless_it_is_meant_for_everybody() {
         (json!({"url": "socks5://:1080"}), Place::Sidecar, "127.0.0.1", false),
         (json!({"url": "socks5://:1080?anonymous=true"}), Place::CommandLine, "", false),
         (json!({"url": "socks5://0.0.0.0:1080?anonymous=true"}), Place::CommandLine, "0.0.0.0", false),
-        (json!({"scheme": "socks5", "listen": {"port": 1080}, "server": {"anonymous": true}}), Place::Gateway, "", false),
-        (json!({"scheme": "socks5", "listen": {"port": 1080}, "server": {"users": {"secretRef": {"name": "a"}}}}), Place::Gateway, "", false),
+        (
+            json!({"scheme": "socks5", "listen": {"port": 1080}, "server": {"anonymous": true}}),
+            Place::Gateway,
+            "",
+            false,
+        ),
+        (
+            json!({"scheme": "socks5", "listen": {"port": 1080}, "server": {"users": {"secretRef": {"name": "a"}}}}),
+            Place::Gateway,
+            "",
+            false,
+        ),
         (json!({"scheme": "socks5", "listen": {"port": 1080, "address": "::1"}}), Place::Laptop, "::1", false),
     ] {
         let (forward, warnings) = rendered(spec.clone(), place).unwrap();
@@ -51,7 +61,8 @@ fn options_and_fields_say_the_same() {
     let fields = json!({"scheme": "socks", "listen": {"port": 1080}, "tls": {"certificate": {"secretRef": {"name": "t"}}}, "server": {
         "users": {"secretRef": {"name": "u"}}, "allowTargets": ["10.0.0.0/8"], "allowBind": ["80"]}});
     let (forward, _) = rendered(fields, Place::Gateway).unwrap();
-    let server = json!({"users": {"directory": "/etc/fairlead/secrets/u"}, "allowTargets": ["10.0.0.0/8"], "allowBind": ["80"]});
+    let server =
+        json!({"users": {"directory": "/etc/fairlead/secrets/u"}, "allowTargets": ["10.0.0.0/8"], "allowBind": ["80"]});
     assert_eq!((forward.scheme.as_str(), serde_json::to_value(forward.server).unwrap()), ("socks5", server));
     let tls = json!({"certificate": "/etc/fairlead/secrets/t/tls.crt", "key": "/etc/fairlead/secrets/t/tls.key"});
     assert_eq!(serde_json::to_value(forward.tls).unwrap(), tls);
@@ -61,14 +72,34 @@ fn options_and_fields_say_the_same() {
 fn what_makes_no_server_is_refused_by_name() {
     for (spec, place, part) in [
         (json!({"url": "socks5://10.0.0.1:1080"}), Place::CommandLine, "serves everybody who can reach 10.0.0.1"),
-        (json!({"scheme": "socks5", "listen": {"port": 1, "address": "0.0.0.0"}}), Place::Gateway, "server.anonymous: true"),
+        (
+            json!({"scheme": "socks5", "listen": {"port": 1, "address": "0.0.0.0"}}),
+            Place::Gateway,
+            "server.anonymous: true",
+        ),
         (json!({"url": "socks5://ann@:1080"}), Place::CommandLine, "a user needs a password"),
         (json!({"url": "socks5://:1080?secrets=/u"}), Place::Gateway, "a pod has none of yours"),
         (json!({"url": "socks5://:1080?cert=/u&key=/k&anonymous=1"}), Place::Gateway, "a pod has none of yours"),
-        (json!({"scheme": "socks5", "listen": {"port": 1}, "targets": [{"host": "a", "port": 1}]}), Place::Laptop, "clients of a server name them"),
-        (json!({"scheme": "socks5", "listen": {"port": 1}, "server": {"hostKey": {"secretRef": {"name": "a"}}}}), Place::Laptop, "is for ssh"),
-        (json!({"scheme": "socks5", "listen": {"port": 1}, "chain": [{"url": "forward://a:1"}]}), Place::Laptop, "clients of a server"),
-        (json!({"url": "tcp://:1/a:1", "tls": {"certificate": {"secretRef": {"name": "a"}}}}), Place::Laptop, "listeners that encrypt"),
+        (
+            json!({"scheme": "socks5", "listen": {"port": 1}, "targets": [{"host": "a", "port": 1}]}),
+            Place::Laptop,
+            "clients of a server name them",
+        ),
+        (
+            json!({"scheme": "socks5", "listen": {"port": 1}, "server": {"hostKey": {"secretRef": {"name": "a"}}}}),
+            Place::Laptop,
+            "is for ssh",
+        ),
+        (
+            json!({"scheme": "socks5", "listen": {"port": 1}, "chain": [{"url": "forward://a:1"}]}),
+            Place::Laptop,
+            "clients of a server",
+        ),
+        (
+            json!({"url": "tcp://:1/a:1", "tls": {"certificate": {"secretRef": {"name": "a"}}}}),
+            Place::Laptop,
+            "listeners that encrypt",
+        ),
     ] {
         let message = rendered(spec.clone(), place).unwrap_err();
         assert!(message.contains(part), "{spec}: {message}");

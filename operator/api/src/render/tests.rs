@@ -162,8 +162,8 @@ fn a_bad_object_is_refused_with_the_field_and_what_to_write() {
         (with(json!({"scheme": "kcp"})), UnsupportedValue, vec!["spec.scheme: scheme \"kcp\" is not built yet"]),
         (
             with(json!({"chain": [{"url": "sni://a:1080"}], "tls": {"certificate": {"secretRef": {"name": "a"}}}})),
-            UnsupportedValue,
-            vec!["spec.chain[0].url: hop scheme \"sni\" is not built yet", "spec.tls: not built yet"],
+            InvalidSpec,
+            vec!["spec.chain[0].url: hop scheme \"sni\" is not built yet", "spec.tls: is for listeners that encrypt"],
         ),
         (with(json!({"chain": [{"url": "socks5://a"}]})), InvalidURL, vec!["spec.chain[0].url: hop address"]),
     ] {

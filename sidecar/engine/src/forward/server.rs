@@ -4,7 +4,11 @@
 //! a time and among a limited number of others, asks `access` whether that is allowed, dials, and copies both ways.
 //! A later plan never touches an established connection. A server has no targets; its chain's nodes are marked alone.
 
+mod associate;
+mod binds;
+mod datagrams;
 mod handshakes;
+mod listening;
 mod session;
 mod socks5;
 mod users;
@@ -12,10 +16,7 @@ mod users;
 use std::{
     io,
     net::{Shutdown, TcpListener},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::Ordering::Relaxed,
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -40,6 +41,7 @@ use crate::{
     stats::ClientCounters,
     tls::server::Certificate,
 };
+use binds::Binds;
 use handshakes::Handshakes;
 use session::Session;
 use users::Users;
@@ -66,6 +68,7 @@ struct Shared {
     users: Mutex<Option<KnownUsers>>,
     certificate: Certificate,
     handshakes: Arc<Handshakes>,
+    binds: Arc<Binds>,
     secrets: Arc<Secrets>,
     control: Arc<ServeControl>,
     resolver: Arc<Resolver>,
@@ -103,6 +106,7 @@ impl Server {
             users: Mutex::default(),
             certificate: Certificate::default(),
             handshakes: Arc::default(),
+            binds: Arc::default(),
             secrets: Arc::clone(&context.secrets),
             control: ServeControl::new(plan.max_connections),
             resolver: Arc::clone(&context.resolver),
@@ -158,6 +162,7 @@ impl Server {
     pub(crate) fn stop(&mut self) -> Arc<ServeControl> {
         self.look = None;
         self.shared.control.stop();
+        self.shared.binds.close();
         // The port is free at once, also while a worker still holds the descriptor.
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Read);
         Arc::clone(&self.shared.control)
@@ -248,5 +253,7 @@ async fn look(shared: Arc<Shared>, changes: Changes) {
     }
 }
 
+#[cfg(test)]
+mod listening_tests;
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,10 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
         ),
         (
             lists > defaults::ALLOW_LIMIT,
-            format!("server.allowTargets, allowBind: {lists} entries are too many; write at most {}", defaults::ALLOW_LIMIT),
+            format!(
+                "server.allowTargets, allowBind: {lists} entries are too many; write at most {}",
+                defaults::ALLOW_LIMIT
+            ),
         ),
     ];
     checks.into_iter().filter_map(|(wrong, message)| wrong.then_some(message)).collect()

@@ -4,12 +4,13 @@
 use std::{
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use fairlead_config::{HostPort, defaults};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{sleep, timeout};
 
 use super::{Running, Shared};
@@ -27,7 +28,14 @@ use crate::{
 /// How long a client with a wrong login waits for its answer.
 const LOGIN_DELAY: Duration = Duration::from_secs(1);
 
+/// A listening client that is silent is found dead after 12 + 3 × 10 s, whether or not something is on its way to it.
+const WATCH_IDLE: Duration = Duration::from_secs(12);
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+const WATCH_PROBES: u32 = 3;
+const WATCH_LIMIT: Duration = Duration::from_secs(42);
+
 /// One client, and what it is served by.
+#[derive(Clone)]
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) running: Arc<Running>,
@@ -139,6 +147,12 @@ impl Session {
         if found.is_empty() { Err(Refusal::NotAllowed) } else { Ok(found) }
     }
 
+    /// An address that the client's datagrams may be sent to, if the host has one and it is found in time.
+    pub(super) async fn reachable(&self, address: &HostPort) -> Option<SocketAddr> {
+        let allowed = timeout(self.running.plan.dial_timeout, self.allowed(address)).await;
+        allowed.ok()?.ok()?.first().copied()
+    }
+
     /// Copies both ways until both sides have ended.
     pub(super) async fn copy(&self, client: Stream, upstream: Stream) {
         let bytes = &self.shared.bytes[self.worker];
@@ -150,6 +164,24 @@ impl Session {
     }
 }
 
+/// Finds out soon when a silent client is gone; returns the address of this host that it reached. `control` is its
+/// connection where `client` is layered on it. With `carries`, what is on its way to it counts, too: nothing of that
+/// kind may wait for long.
+pub(super) fn watch_closely(client: &Stream, control: Option<TcpStream>, carries: bool) -> io::Result<IpAddr> {
+    let stream = match (client, &control) {
+        (Stream::Tcp(socket), _) => socket.stream(),
+        (Stream::Layered(_), Some(control)) => control,
+        (Stream::Layered(_), None) => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    let keep_alive = TcpKeepalive::new().with_time(WATCH_IDLE).with_interval(WATCH_INTERVAL);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keep_alive.with_retries(WATCH_PROBES))?;
+    if carries {
+        socket.set_tcp_user_timeout(Some(WATCH_LIMIT))?;
+    }
+    Ok(stream.local_addr()?.ip())
+}
+
 impl Refusal {
     /// The same to the log.
     pub(super) fn fault(self, address: &HostPort) -> ClientFault {
@@ -157,13 +189,5 @@ impl Refusal {
             Self::NotAllowed => ClientFault::NotAllowed(address.to_string()),
             Self::Failed(cause) => ClientFault::Upstream(format!("{address}: {cause}")),
         }
-    }
-}
-
-/// The address of this host that the client of a plain connection reached.
-pub(super) fn local_address(client: &Stream) -> io::Result<SocketAddr> {
-    match client {
-        Stream::Tcp(socket) => socket.stream().local_addr(),
-        Stream::Layered(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

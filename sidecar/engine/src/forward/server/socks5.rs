@@ -1,10 +1,13 @@
 //! A SOCKS5 client of a server: greeting, perhaps TLS and a login, a request, and what was asked for.
 
-use std::sync::Arc;
+use std::{net::TcpStream, sync::Arc};
 
 use tokio::io::AsyncReadExt;
 
-use super::session::{Refusal, Session};
+use super::{
+    associate, datagrams, listening,
+    session::{Refusal, Session},
+};
 use crate::{
     dial::DialCause,
     protocol::{
@@ -15,10 +18,12 @@ use crate::{
 };
 
 /// A client that has said what it wants.
-struct Asked {
-    client: Stream,
-    user: Option<Arc<str>>,
-    request: Request,
+pub(super) struct Asked {
+    pub(super) client: Stream,
+    /// The connection that `client` is layered on.
+    pub(super) control: Option<TcpStream>,
+    pub(super) user: Option<Arc<str>>,
+    pub(super) request: Request,
 }
 
 /// Serves a client from its first byte on.
@@ -36,7 +41,11 @@ pub(super) async fn serve(session: &Session, mut client: Stream) -> Result<(), C
 /// Hears a client out whose first byte has been read.
 async fn hear(session: &Session, mut client: Stream) -> Result<Asked, ClientFault> {
     let method = wire::greet(&mut client, session.has_users()).await?;
+    let mut control = None;
     if method.has_tls() {
+        if let Stream::Tcp(socket) = &client {
+            control = Some(socket.stream().try_clone()?);
+        }
         client = session.encrypted(client).await?;
     }
     let mut user = None;
@@ -47,22 +56,23 @@ async fn hear(session: &Session, mut client: Stream) -> Result<Asked, ClientFaul
         user = known?;
     }
     let request = wire::read_request(&mut client).await?;
-    Ok(Asked { client, user, request })
+    Ok(Asked { client, control, user, request })
 }
 
 async fn meet(session: &Session, asked: Asked) -> Result<(), ClientFault> {
     match asked.request.command {
         Command::Connect => connect(session, asked).await,
-        Command::Bind | Command::Associate | Command::BindMany | Command::Datagrams => {
-            let Asked { mut client, .. } = asked;
-            wire::reply(&mut client, Code::UnknownCommand, None).await?;
-            Err(ClientFault::Garbage("asks for a command that is not served"))
-        }
+        // Boxed: most clients connect, and would pay for the room of the others.
+        Command::Bind => Box::pin(listening::bind(session, asked)).await,
+        Command::BindMany => Box::pin(listening::bind_many(session, asked)).await,
+        Command::Datagrams => Box::pin(datagrams::serve(session, asked)).await,
+        Command::Associate => Box::pin(associate::serve(session, asked)).await,
     }
 }
 
 async fn connect(session: &Session, asked: Asked) -> Result<(), ClientFault> {
-    let Asked { mut client, request, .. } = asked;
+    let Asked { mut client, control, request, .. } = asked;
+    drop(control);
     // Boxed: an established connection then keeps only what copying needs.
     match Box::pin(session.connect(&request.address)).await {
         Ok(upstream) => {

@@ -174,7 +174,9 @@ async fn a_server_that_others_reach_connects_nobody_to_its_own_loopback() {
     server.apply(exposed);
     let refused: &[u8] = &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0];
     await_that("it listens again", || server.engine.report().forwards[0].state == ForwardState::Listening).await;
-    for address in [target, format!("[::ffff:127.0.0.1]:{}", target.port()).parse().unwrap(), ([0, 0, 0, 0], target.port()).into()] {
+    for address in
+        [target, format!("[::ffff:127.0.0.1]:{}", target.port()).parse().unwrap(), ([0, 0, 0, 0], target.port()).into()]
+    {
         server.says(&[OPEN, (&request(1, address), refused)]).await;
     }
 }

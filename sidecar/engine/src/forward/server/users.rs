@@ -22,7 +22,9 @@ impl Users {
         let (name, logins) = secrets.users(files)?;
         let wrong = |what: &str| Err(format!("{name}: {what}"));
         match logins.iter().position(|login| login.user.len() > LONGEST || login.password.expose().len() > LONGEST) {
-            Some(index) => wrong(&format!("the user or password of login {} is longer than {LONGEST} bytes", index + 1)),
+            Some(index) => {
+                wrong(&format!("the user or password of login {} is longer than {LONGEST} bytes", index + 1))
+            }
             None if logins.is_empty() => wrong("holds no login; write \"name:password\" in a line"),
             None if logins.len() > USERS_LIMIT => wrong(&format!("holds more than {USERS_LIMIT} logins")),
             None => Ok(Self(logins)),
@@ -33,7 +35,8 @@ impl Users {
     pub(crate) fn find(&self, user: &[u8], password: &[u8]) -> Option<Arc<str>> {
         let mut found = None;
         for login in &self.0 {
-            let differs = difference(login.user.as_bytes(), user) | difference(login.password.expose().as_bytes(), password);
+            let differs =
+                difference(login.user.as_bytes(), user) | difference(login.password.expose().as_bytes(), password);
             if black_box(differs) == 0 {
                 found = Some(login);
             }
@@ -68,7 +71,9 @@ mod tests {
         for (user, password) in [("ann", "one"), ("bob", "two:2"), ("cy", "")] {
             assert_eq!(find(user, password).as_deref(), Some(user));
         }
-        for (user, password) in [("ann", "two:2"), ("ann", ""), ("ann", "one\0"), ("", ""), ("dora", "one"), ("an", "none")] {
+        for (user, password) in
+            [("ann", "two:2"), ("ann", ""), ("ann", "one\0"), ("", ""), ("dora", "one"), ("an", "none")]
+        {
             assert_eq!(find(user, password), None, "{user}:{password}");
         }
         assert_eq!(find(&"a".repeat(300), "one"), None);
@@ -79,7 +84,10 @@ mod tests {
         for (text, want) in [
             ("", "Secret \"logins\", key \"users\": holds no login; write \"name:password\" in a line"),
             ("ann\n", "Secret \"logins\", key \"users\": line 1 has no colon; write \"name:password\""),
-            (&format!("ann:{}", "x".repeat(256)), "Secret \"logins\", key \"users\": the user or password of login 1 is longer than 255 bytes"),
+            (
+                &format!("ann:{}", "x".repeat(256)),
+                "Secret \"logins\", key \"users\": the user or password of login 1 is longer than 255 bytes",
+            ),
         ] {
             assert_eq!(read(text).unwrap_err(), want);
         }

@@ -48,7 +48,10 @@ async fn a_login_is_read_to_its_end_and_answered() {
     });
     assert_eq!(login.unwrap(), (b"user".to_vec(), b"pass".to_vec()));
     assert_eq!(answer, [1, 0, 1, 1]);
-    assert!(matches!(served!(*b"\x05\x01\x00", |stream| read_login(&mut stream).await).0, Err(ClientFault::Garbage(_))));
+    assert!(matches!(
+        served!(*b"\x05\x01\x00", |stream| read_login(&mut stream).await).0,
+        Err(ClientFault::Garbage(_))
+    ));
 }
 
 #[tokio::test]

@@ -1,0 +1,140 @@
+//! Clients of a SOCKS5 server that ask for UDP ASSOCIATE (RFC 1928 section 7): datagrams with a header in front, from
+//! the client's own address and no other, to wherever it may, and the answers back. Fragments are dropped, as the RFC
+//! allows. Ends with the client's connection, or when no datagram has passed for a while.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    binds::Owner,
+    datagrams::{LARGEST, of_family, open},
+    listening::{gone, stopped},
+    session::{Session, watch_closely},
+    socks5::Asked,
+};
+use crate::protocol::{
+    ClientFault, address,
+    socks5::server::{self as wire, Code},
+};
+
+/// How long an association lives without a datagram.
+const IDLE: Duration = Duration::from_secs(300);
+/// Bytes before the address: two reserved ones and the fragment number.
+const HEAD: usize = 3;
+
+/// One client's association.
+struct Association<'a> {
+    session: &'a Session,
+    /// Towards the client.
+    inner: UdpSocket,
+    /// Towards everybody else.
+    outer: UdpSocket,
+    ip: IpAddr,
+    /// Where the client sends from: said by it, or found out by its first datagram.
+    client: Option<SocketAddr>,
+}
+
+/// Serves UDP ASSOCIATE.
+pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientFault> {
+    let Asked { mut client, control, user, request } = asked;
+    let local = watch_closely(&client, control, false)?;
+    let ip = session.peer.ip().to_canonical();
+    if !session.running.plan.chain.is_empty() {
+        wire::reply(&mut client, Code::NotAllowed, None).await?;
+        return Err(ClientFault::NotAllowed("UDP through a chain, which only connects,".to_owned()));
+    }
+    let opened = session.shared.binds.enter(Owner { user, ip }).and_then(|place| {
+        let inner = open(SocketAddr::new(local.to_canonical(), 0))?;
+        Ok((place, inner, open((Ipv6Addr::UNSPECIFIED, 0).into())?))
+    });
+    let (_place, inner, outer) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            wire::reply(&mut client, Code::Failed, None).await?;
+            return Err(error.into());
+        }
+    };
+    wire::reply(&mut client, Code::Succeeded, Some(inner.local_addr()?)).await?;
+    let said = (request.address.port != 0).then(|| SocketAddr::new(ip, request.address.port));
+    let association = Association { session, inner, outer, ip, client: said };
+    tokio::select! {
+        () = association.run() => Ok(()),
+        // It has nothing to say there; a plain end is the end.
+        _ = gone(&mut client) => Ok(()),
+        () = stopped(session) => Ok(()),
+    }
+}
+
+impl Association<'_> {
+    /// Passes datagrams on until none has passed for a while.
+    async fn run(mut self) {
+        let (mut sent, mut answered) = (vec![0; LARGEST], vec![0; LARGEST]);
+        let mut out = Vec::new();
+        let mut end = Instant::now() + IDLE;
+        loop {
+            tokio::select! {
+                received = self.inner.recv_from(&mut sent) => {
+                    let Ok((count, from)) = received else { continue };
+                    if self.is_client(from) {
+                        self.pass_on(&sent[..count]).await;
+                        end = Instant::now() + IDLE;
+                    }
+                }
+                received = self.outer.recv_from(&mut answered) => {
+                    let (Ok((count, from)), Some(client)) = (received, self.client) else { continue };
+                    out.clear();
+                    out.extend([0; HEAD]);
+                    address::encode_ip(from, &mut out);
+                    out.extend_from_slice(&answered[..count]);
+                    let _ = self.inner.send_to(&out, client).await;
+                    end = Instant::now() + IDLE;
+                }
+                () = sleep_until(end) => return,
+            }
+        }
+    }
+
+    /// Whether the datagram is the client's, whose port the first one tells.
+    fn is_client(&mut self, from: SocketAddr) -> bool {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        from.ip() == self.ip && *self.client.get_or_insert(from) == from
+    }
+
+    async fn pass_on(&self, message: &[u8]) {
+        let Some((peer, datagram)) = read(message) else { return };
+        if let Some(peer) = self.session.reachable(&peer).await {
+            let _ = self.outer.send_to(datagram, of_family(&self.outer, peer)).await;
+        }
+    }
+}
+
+/// The address and the data of a client's datagram; none of a fragment or of noise.
+fn read(message: &[u8]) -> Option<(fairlead_config::HostPort, &[u8])> {
+    let (head, rest) = message.split_at_checked(HEAD)?;
+    let (peer, length) = address::decode(rest).ok()??;
+    (head[2] == 0).then_some((peer, &rest[length..]))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datagram_is_read_and_a_fragment_is_not() {
+        let (peer, data) = read(b"\0\0\0\x01\x7f\0\0\x01\0\x35hi").unwrap();
+        assert_eq!((peer.to_string().as_str(), data), ("127.0.0.1:53", b"hi".as_slice()));
+        assert_eq!(read(b"\0\0\0\x03\x01a\0\x35").unwrap().1, b"");
+        for noise in [b"".as_slice(), b"\0\0", b"\0\0\x01\x01\x7f\0\0\x01\0\x35hi", b"\0\0\0\x09", b"\0\0\0\x01\x7f\0"]
+        {
+            assert_eq!(read(noise), None, "{noise:?}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Listening through a server, with GOST's own bytes where they are always the same.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpStream, UdpSocket},
+};
+
+use super::tests::{Running, assert_echoes, request};
+use crate::testing::await_that;
+
+const OPEN: (&[u8], &[u8]) = (b"\x05\x02\x00\x02", b"\x05\x00");
+
+/// A port that nobody listens on for now.
+fn free() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn every(address: SocketAddr) -> SocketAddr {
+    ([0, 0, 0, 0], address.port()).into()
+}
+
+/// A reply as GOST gives it, to the byte.
+fn reply(address: SocketAddr, is_mapped: bool) -> Vec<u8> {
+    let std::net::IpAddr::V4(ip) = address.ip() else { panic!("IPv6") };
+    let address_bytes = match is_mapped {
+        true => [b"\x04".as_slice(), &ip.to_ipv6_mapped().octets()].concat(),
+        false => [b"\x01".as_slice(), &ip.octets()].concat(),
+    };
+    [b"\x05\x00\x00".as_slice(), &address_bytes, &address.port().to_be_bytes()].concat()
+}
+
+async fn expect(stream: &mut TcpStream, want: &[u8]) {
+    let mut got = vec![0; want.len()];
+    stream.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, want);
+}
+
+#[tokio::test]
+async fn a_peer_of_a_bound_port_is_told_and_handed_over_and_the_next_one_waits() {
+    let server = Running::start("socks5", json!({}));
+    let port = free();
+    let asks = request(2, every(port));
+    let mut client = server.says(&[OPEN, (&asks, &reply(port, true))]).await;
+    let mut peers = Vec::new();
+    for turn in 0..3 {
+        if turn == 0 {
+            // Both come while only the first one is asked for.
+            peers.push(TcpStream::connect(port).await.unwrap());
+            peers.push(TcpStream::connect(port).await.unwrap());
+        } else {
+            client = server.says(&[OPEN, (&asks, &reply(port, true))]).await;
+            peers.push(TcpStream::connect(port).await.unwrap());
+        }
+        let mut peer = peers.remove(0);
+        expect(&mut client, &reply(peer.local_addr().unwrap(), false)).await;
+        peer.write_all(b"hello-bind").await.unwrap();
+        expect(&mut client, b"hello-bind").await;
+        client.write_all(b"220 greeting\r\n").await.unwrap();
+        expect(&mut peer, b"220 greeting\r\n").await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_takes_a_port_that_somebody_has_and_a_client_that_leaves_gives_it_back() {
+    let server = Running::start("socks5", json!({}));
+    let port = free();
+    let busy: &[u8] = b"\x05\x01\x00\x01\0\0\0\0\0\0";
+    let first = server.says(&[OPEN, (&request(2, port), &reply(port, false))]).await;
+    for command in [2, 0xf2] {
+        server.says(&[OPEN, (&request(command, port), busy)]).await;
+    }
+    drop(first);
+    await_that("the port is free", || std::net::TcpListener::bind(port).is_ok()).await;
+    for (command, port) in [(2, 80), (0xf2, 1023), (0xf3, 53)] {
+        let low = SocketAddr::from(([127, 0, 0, 1], port));
+        server.says(&[OPEN, (&request(command, low), b"\x05\x02\x00\x01\0\0\0\0\0\0")]).await;
+    }
+    server.apply(json!({"server": {"allowBind": [port.port().to_string()]}}));
+    server.says(&[OPEN, (&request(2, port), &reply(port, false))]).await;
+    let zero = SocketAddr::from(([127, 0, 0, 1], 0));
+    server.says(&[OPEN, (&request(2, zero), b"\x05\x02\x00\x01\0\0\0\0\0\0")]).await;
+}
+
+#[tokio::test]
+async fn every_peer_of_a_port_is_a_stream_of_the_clients_connection() {
+    use crate::protocol::smux::{Role, Session};
+    let server = Running::start("socks5", json!({}));
+    let port = free();
+    let client = server.says(&[OPEN, (&request(0xf2, port), &reply(port, false))]).await;
+    let (session, driver) = Session::new(Role::Server, client);
+    let driver = tokio::spawn(driver.run());
+    for _ in 0..3 {
+        let mut peer = TcpStream::connect(port).await.unwrap();
+        let mut stream = session.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 64];
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                stream.write_all(&buffer[..count]).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        });
+        assert_echoes(&mut peer, b"hello-mbind").await;
+    }
+    driver.abort();
+    await_that("the port is given back", || std::net::TcpListener::bind(port).is_ok()).await;
+}
+
+#[tokio::test]
+async fn datagrams_go_to_targets_over_the_connection_as_gost_frames_them() {
+    let server = Running::start("socks5", json!({}));
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = target.local_addr().unwrap();
+    let mut client = server.says(&[OPEN]).await;
+    client.write_all(&request(0xf3, "0.0.0.0:0".parse().unwrap())).await.unwrap();
+    let mut told = [0; 22];
+    client.read_exact(&mut told).await.unwrap();
+    assert_eq!(told[..20], *b"\x05\x00\x00\x04\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01");
+    let frame = |data: &[u8]| {
+        let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+        [&length[..], b"\x00\x01\x7f\0\0\x01", &address.port().to_be_bytes(), data].concat()
+    };
+    let both = [frame(b"ping1"), frame(b"ping-two")].concat();
+    client.write_all(&both).await.unwrap();
+    let mut buffer = [0; 64];
+    for want in [b"ping1".as_slice(), b"ping-two"] {
+        let (count, from) = target.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..count], want);
+        // What has no frame is dropped and stops nothing.
+        target.send_to(b"", from).await.unwrap();
+        target.send_to(want, from).await.unwrap();
+    }
+    expect(&mut client, &both).await;
+    let forbidden = [b"\x00\x01\x00\x01\xa9\xfe\xa9\xfe\0\x50x".as_slice(), &frame(b"ping1")].concat();
+    client.write_all(&forbidden).await.unwrap();
+    assert_eq!(target.recv_from(&mut buffer).await.unwrap().0, 5);
+}
+
+#[tokio::test]
+async fn datagrams_of_peers_come_from_a_bound_port_and_are_answered_from_there() {
+    let server = Running::start("socks5", json!({"server": {"allowTargets": ["10.0.0.0/8"]}}));
+    let port = free();
+    let mut client = server.says(&[OPEN, (&request(0xf3, port), &reply(port, false))]).await;
+    for text in [b"ping1".as_slice(), b"other-client"] {
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        peer.send_to(text, port).await.unwrap();
+        let from = peer.local_addr().unwrap();
+        let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+        let frame = [&length[..], b"\x00\x01\x7f\0\0\x01", &from.port().to_be_bytes(), text].concat();
+        expect(&mut client, &frame).await;
+        client.write_all(&frame).await.unwrap();
+        let mut buffer = [0; 64];
+        let (count, answered) = peer.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..count], answered), (text, port));
+    }
+    let busy: &[u8] = b"\x05\x01\x00\x01\0\0\0\0\0\0";
+    server.says(&[OPEN, (&request(0xf3, port), busy)]).await;
+}
+
+#[tokio::test]
+async fn an_association_is_its_clients_alone() {
+    let server = Running::start("socks5", json!({}));
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = target.local_addr().unwrap();
+    let mut control = server.says(&[OPEN]).await;
+    control.write_all(&request(3, "0.0.0.0:0".parse().unwrap())).await.unwrap();
+    let mut told = [0; 10];
+    control.read_exact(&mut told).await.unwrap();
+    assert_eq!(told[..8], *b"\x05\x00\x00\x01\x7f\0\0\x01");
+    let relay = SocketAddr::from(([127, 0, 0, 1], u16::from_be_bytes([told[8], told[9]])));
+    let message = |fragment: u8, data: &[u8]| {
+        [&[0, 0, fragment, 1, 127, 0, 0, 1][..], &address.port().to_be_bytes(), data].concat()
+    };
+    let [client, stranger] =
+        [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
+    client.send_to(&message(0, b"first"), relay).await.unwrap();
+    let mut buffer = [0; 64];
+    let (count, from) = target.recv_from(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..count], b"first");
+    stranger.send_to(&message(0, b"stranger"), relay).await.unwrap();
+    client.send_to(&message(1, b"fragment"), relay).await.unwrap();
+    client.send_to(&message(0, b""), relay).await.unwrap();
+    assert_eq!(target.recv_from(&mut buffer).await.unwrap().0, 0, "neither stranger nor fragment, but an empty one");
+    target.send_to(b"answer", from).await.unwrap();
+    let count = client.recv(&mut buffer).await.unwrap();
+    assert_eq!(buffer[..count], message(0, b"answer"));
+    drop(control);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while UdpSocket::bind(relay).await.is_err() {
+        assert!(Instant::now() < deadline, "the association ends with its connection");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_gives_its_clients_ports_back() {
+    let server = Running::start("socks5", json!({}));
+    let [one, many, kept] = [free(), free(), free()];
+    let _one = server.says(&[OPEN, (&request(2, one), &reply(one, false))]).await;
+    let _many = server.says(&[OPEN, (&request(0xf2, many), &reply(many, false))]).await;
+    let mut gone = server.says(&[OPEN, (&request(2, kept), &reply(kept, false))]).await;
+    let peer = TcpStream::connect(kept).await.unwrap();
+    expect(&mut gone, &reply(peer.local_addr().unwrap(), false)).await;
+    assert!(std::net::TcpListener::bind(kept).is_err(), "kept for the client");
+    server.engine.shutdown().await;
+    for port in [one, many, kept] {
+        assert!(std::net::TcpListener::bind(port).is_ok(), "{port}");
+    }
+}
