@@ -170,8 +170,8 @@ impl Session {
 pub(super) fn watch_closely(client: &Stream, control: Option<TcpStream>, carries: bool) -> io::Result<IpAddr> {
     let stream = match (client, &control) {
         (Stream::Tcp(socket), _) => socket.stream(),
-        (Stream::Layered(_), Some(control)) => control,
-        (Stream::Layered(_), None) => return Err(io::ErrorKind::Unsupported.into()),
+        (Stream::Layered(_) | Stream::Late(_), Some(control)) => control,
+        (Stream::Layered(_) | Stream::Late(_), None) => return Err(io::ErrorKind::Unsupported.into()),
     };
     let keep_alive = TcpKeepalive::new().with_time(WATCH_IDLE).with_interval(WATCH_INTERVAL);
     let socket = SockRef::from(stream);
