@@ -49,9 +49,9 @@ impl Access {
 /// What is reached by the address: the unspecified one is this host.
 fn meant(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
-        IpAddr::V4(ip) if ip.is_unspecified() || ip.octets()[0] == 0 => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => IpAddr::from([127, 0, 0, 1]),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     }
 }
 

@@ -174,7 +174,7 @@ pub(super) fn of_family(socket: &UdpSocket, address: SocketAddr) -> SocketAddr {
     let is_ipv6 = socket.local_addr().is_ok_and(|local| local.is_ipv6());
     match address.ip().to_canonical() {
         IpAddr::V4(ip) if is_ipv6 => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
-        ip => SocketAddr::new(ip, address.port()),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => SocketAddr::new(ip, address.port()),
     }
 }
 

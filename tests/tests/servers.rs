@@ -1,0 +1,215 @@
+//! Real clients of our servers: curl, GOST and others, right logins and wrong ones, and what garbage costs.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+};
+
+use fairlead_tests::{
+    binary::{Fairlead, Launch},
+    clients::{ask, ask_times, dial, has_ended},
+    deadline::{SOON, await_condition},
+    manifests::replace,
+    ports,
+    proxies::Proxy,
+    skip::{peer, skip},
+    targets::Target,
+};
+
+/// A server on a free port of 127.0.0.1; `url` is `scheme://USER@` and `options` what stands behind the port.
+fn serving(url: &str, options: &str) -> (Fairlead, u16) {
+    let port = ports::free();
+    let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &format!("{url}127.0.0.1:{port}{options}")]);
+    fairlead.await_listening(port);
+    (fairlead, port)
+}
+
+/// A web server that answers every request with its head and its body, one request per connection.
+fn web() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(stream));
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream) {
+    let (mut got, mut buffer) = (Vec::new(), [0; 4096]);
+    let head = loop {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => got.extend_from_slice(&buffer[..count]),
+            _ => return,
+        }
+        if let Some(end) = got.windows(4).position(|part| part == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    let text = String::from_utf8_lossy(&got[..head]).to_ascii_lowercase();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    while got.len() < head + length.unwrap_or_default() {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => got.extend_from_slice(&buffer[..count]),
+            _ => return,
+        }
+    }
+    // The client may have what it wants already.
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", got.len());
+    let _ = stream.write_all(&got);
+}
+
+/// What curl gets with these arguments, and its exit code; none where it is missing, which is said.
+fn curl(arguments: &[&str]) -> Option<(String, i32)> {
+    let output = Command::new("curl").args(["--silent", "--max-time", "20"]).args(arguments).output();
+    let Ok(output) = output else {
+        skip("curl is not installed");
+        return None;
+    };
+    Some((String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code().unwrap_or(-1)))
+}
+
+#[test]
+fn curl_goes_through_a_socks5_server_with_the_right_login_only() {
+    let web = web();
+    let url = format!("http://localhost:{}/path", web.port());
+    let (_open, open) = serving("socks5://", "");
+    let (closed_server, closed) = serving("socks5://ann:s3cret@", "");
+    for (proxy, served) in [
+        (format!("socks5h://127.0.0.1:{open}"), true),
+        (format!("socks5://127.0.0.1:{open}"), true),
+        (format!("socks5h://any:body@127.0.0.1:{open}"), true),
+        (format!("socks5h://ann:s3cret@127.0.0.1:{closed}"), true),
+        (format!("socks5h://ann:wrong@127.0.0.1:{closed}"), false),
+        (format!("socks5h://127.0.0.1:{closed}"), false),
+    ] {
+        let Some((text, code)) = curl(&["--proxy", &proxy, &url]) else { return };
+        assert_eq!(code == 0, served, "{proxy}: {text}");
+        assert_eq!(text.starts_with("GET /path HTTP/1.1\r\n"), served, "{proxy}: {text}");
+    }
+    let printed = closed_server.printed();
+    assert!(!printed.contains("s3cret"), "a password is shown:\n{printed}");
+}
+
+#[test]
+fn users_and_rules_of_a_running_server_follow_its_manifest() {
+    let target = Target::letter('A');
+    let port = ports::free();
+    let text = |users: &str, networks: &str| {
+        format!(
+            "apiVersion: fairlead.dev/v1alpha1\nkind: PortForward\nmetadata: {{name: proxy}}\nspec:\n  scheme: socks5\n  \
+             listen: {{port: {port}}}\n  server: {{users: {{secretRef: {{name: logins}}}}, allowTargets: [{networks}]}}\n\
+             ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: logins}}\nstringData: {{users: \"{users}\"}}\n"
+        )
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("proxy.yaml");
+    std::fs::write(&path, text("ann:one", "127.0.0.0/8")).expect("write a file");
+    let fairlead = Launch::new(["run", "-o", "json", path.to_str().expect("UTF-8")]).start();
+    fairlead.await_listening(port);
+    let object = fairlead.await_object("the server", |object| object.to_string().contains("NoNodes"));
+    assert_eq!(object["status"]["effective"]["scheme"], "socks5");
+    let through = |login: &str| {
+        let ours = ports::free();
+        let listen = format!("tcp://127.0.0.1:{ours}/{}", target.address());
+        let hop = format!("socks5://{login}@127.0.0.1:{port}");
+        let client = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", &hop]);
+        client.await_listening(ours);
+        ask(([127, 0, 0, 1], ours)).is_ok()
+    };
+    assert!(through("ann:one") && !through("bob:two"));
+    replace(&path, text("bob:two", "127.0.0.0/8"));
+    await_condition("the new user is known", SOON, || through("bob:two"));
+    assert!(!through("ann:one"), "and the old one is not");
+    replace(&path, text("bob:two", "10.0.0.0/8"));
+    await_condition("the target is not allowed any more", SOON, || !through("bob:two"));
+}
+
+#[test]
+fn a_server_for_everybody_has_to_be_asked_for() {
+    for (url, part) in [
+        ("socks5://0.0.0.0:1080", "serves everybody who can reach 0.0.0.0"),
+        ("socks5://ann@:1080", "a user needs a password"),
+    ] {
+        let finished = Launch::new(["run", "-L", url]).finish();
+        assert_eq!(finished.code, 2, "{}", finished.stderr);
+        assert!(finished.stderr.contains(part), "{url}: {}", finished.stderr);
+    }
+    let port = ports::free();
+    let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &format!("socks5://:{port}")]);
+    fairlead.await_log("without users it listens on 127.0.0.1 only");
+    fairlead.await_listening(port);
+}
+
+#[test]
+fn gost_goes_through_our_socks5_server_as_through_its_own() {
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let target = Target::letter('A');
+    for (login, server_options, hop_options) in
+        [("", "", ""), ("", "", "?notls=true"), ("ann:s3cret@", "", ""), ("ann:s3cret@", "", "?notls=true")]
+    {
+        let (_server, port) = serving(&format!("socks5://{login}"), server_options);
+        let hop = format!("socks5://{login}127.0.0.1:{port}{hop_options}");
+        let (_gost, theirs) = gost(&program, &format!("/{}", target.address()), &hop);
+        assert_eq!(ask_times(([127, 0, 0, 1], theirs), 3), "AAA", "{hop}");
+    }
+}
+
+/// GOST's local TCP forward to `path` through `hop`, and its port.
+fn gost(program: &Path, path: &str, hop: &str) -> (Proxy, u16) {
+    let port = ports::free();
+    let mut command = Command::new(program);
+    command.args(["-L", &format!("tcp://127.0.0.1:{port}{path}"), "-F", hop]);
+    (Proxy::program(command, port), port)
+}
+
+#[test]
+fn gost_listens_through_our_socks5_server_as_through_its_own() {
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let target = Target::letter('A');
+    for options in ["", "?mbind=true"] {
+        let (_server, port) = serving("socks5://ann:s3cret@", "");
+        let bound = ports::free();
+        let mut command = Command::new(&program);
+        command.args(["-L", &format!("rtcp://127.0.0.1:{bound}/{}", target.address())]);
+        command.args(["-F", &format!("socks5://ann:s3cret@127.0.0.1:{port}{options}")]);
+        let _gost = Proxy::program(command, bound);
+        assert_eq!(ask_times(([127, 0, 0, 1], bound), 20), "A".repeat(20), "{options}");
+    }
+}
+
+#[test]
+fn ten_thousand_that_say_nothing_or_nonsense_leave_a_server_as_it_was() {
+    let target = Target::letter('A');
+    let (server, port) = serving("socks5://", "");
+    let ours = ports::free();
+    let listen = format!("tcp://127.0.0.1:{ours}/{}", target.address());
+    let client = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", &format!("socks5://127.0.0.1:{port}")]);
+    client.await_listening(ours);
+    assert_eq!(ask(([127, 0, 0, 1], ours)).ok(), Some('A'));
+    let noise: [&[u8]; 5] =
+        [b"", b"\x05", b"\x05\xff\x00", b"GET / HTTP/1.1\r\n\r\n", b"\x05\x01\x00\x05\x01\x00\x03\xff"];
+    let mut before = 0;
+    for round in 0..2 {
+        // The first round shows what so many cost at all, the second one that it is not kept.
+        let mut held = Vec::new();
+        for index in 0..5_000 {
+            let mut stream = dial(([127, 0, 0, 1], port)).expect("a connection");
+            let _ = stream.write_all(noise[index % noise.len()]);
+            held.push(stream);
+            if held.len() > 400 {
+                held.clear();
+            }
+        }
+        assert_eq!(ask_times(([127, 0, 0, 1], ours), 5), "AAAAA", "neighbours are served");
+        drop(held);
+        let memory = server.resident_kib();
+        assert!(round == 0 || memory < before + 4_096, "{before} KiB before, {memory} KiB after");
+        before = memory;
+    }
+    let silent = dial(([127, 0, 0, 1], port)).expect("a connection");
+    assert!(has_ended(&silent), "who says nothing is closed after ten seconds");
+}
