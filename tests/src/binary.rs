@@ -142,6 +142,13 @@ impl Fairlead {
         self.child.id()
     }
 
+    /// The memory it has resident, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the program runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// CPU time it has used.
     pub fn cpu(&self) -> Duration {
         Duration::from_secs_f64(tree::cpu_seconds(self.child.id()).expect("its CPU time"))

@@ -50,7 +50,9 @@ pub enum SchemeError {
 /// A scheme that GOST knows and this build does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedScheme {
-    #[error("scheme \"{0}\" is not built yet: this version listens as tcp, udp or socks5")]
+    #[error(
+        "scheme \"{0}\" is not built yet: this version listens as tcp, udp, socks5, socks4, http, auto, sni, relay or ss"
+    )]
     NotBuiltYet(Scheme),
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
     OutOfScope(Scheme),
@@ -81,10 +83,19 @@ impl Scheme {
 
     /// Tells how far this build serves the scheme.
     pub fn support(self) -> Support {
-        let is_plain = matches!(
-            (self.protocol, self.transport),
-            (Protocol::Tcp | Protocol::Socks5, Transport::Tcp) | (Protocol::Udp, Transport::Udp)
+        let is_server = matches!(
+            self.protocol,
+            Protocol::Auto
+                | Protocol::Http
+                | Protocol::Relay
+                | Protocol::Sni
+                | Protocol::Socks4
+                | Protocol::Socks4a
+                | Protocol::Socks5
+                | Protocol::Ss
         );
+        let is_over_tcp = self.transport == Transport::Tcp && (is_server || self.protocol == Protocol::Tcp);
+        let is_plain = is_over_tcp || (self.transport, self.protocol) == (Transport::Udp, Protocol::Udp);
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
             Support::OutOfScope
         } else if is_plain {

@@ -60,27 +60,31 @@ fn what_gost_would_take_for_auto_or_tcp_is_refused() {
 
 #[test]
 fn what_is_not_built_yet_or_out_of_scope_is_named() {
-    for text in ["tcp", "tcp+tcp", "udp", "udp+udp", "socks5", "socks", "socks5+tcp"] {
+    for text in [
+        "tcp",
+        "tcp+tcp",
+        "udp",
+        "udp+udp",
+        "socks5",
+        "socks",
+        "socks5+tcp",
+        "socks4",
+        "socks4a",
+        "http",
+        "auto",
+        "sni",
+        "relay",
+        "ss",
+        "ss2",
+    ] {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in [
-        "rtcp",
-        "rudp",
-        "tls",
-        "kcp",
-        "quic",
-        "socks5+tls",
-        "http",
-        "ss",
-        "relay",
-        "sni",
-        "auto",
-        "forward+ssh",
-        "tcp+tls",
-    ] {
+    for text in ["rtcp", "rudp", "tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "forward+ssh", "tcp+tls"] {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
-        let message = format!("scheme \"{text}\" is not built yet: this version listens as tcp, udp or socks5");
+        let message = format!(
+            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, socks5, socks4, http, auto, sni, relay or ss"
+        );
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }
     for text in [

@@ -60,6 +60,20 @@ impl Socket {
         self.0.try_io(interest, |_| io())
     }
 
+    /// Waits for the first byte to be read and leaves it there; none where the peer has said all it will.
+    pub(crate) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut byte = [0];
+        loop {
+            self.ready(Interest::READABLE).await?;
+            match self.try_io(Interest::READABLE, || self.stream().peek(&mut byte)) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(Some(byte[0])),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Waits until the socket may be ready.
     pub(crate) async fn ready(&self, interest: Interest) -> io::Result<()> {
         self.0.ready(interest).await.map(drop)

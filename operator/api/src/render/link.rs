@@ -71,7 +71,18 @@ pub(super) fn supported(field: &str, scheme: Scheme, problems: &mut Problems) ->
 }
 
 /// What each protocol of a listener is called in a configuration.
-const WORDS: [(Protocol, &str); 3] = [(Protocol::Tcp, "tcp"), (Protocol::Udp, "udp"), (Protocol::Socks5, "socks5")];
+const WORDS: [(Protocol, &str); 10] = [
+    (Protocol::Tcp, "tcp"),
+    (Protocol::Udp, "udp"),
+    (Protocol::Auto, "auto"),
+    (Protocol::Http, "http"),
+    (Protocol::Relay, "relay"),
+    (Protocol::Sni, "sni"),
+    (Protocol::Socks4, "socks4"),
+    (Protocol::Socks4a, "socks4a"),
+    (Protocol::Socks5, "socks5"),
+    (Protocol::Ss, "ss"),
+];
 
 fn forward(url: &NodeUrl, scheme: &str) -> Forward {
     let options = url.options();

@@ -69,6 +69,12 @@ pub(super) fn with_fields(mut forward: Forward, object: &PortForward, place: Pla
 /// Refuses what makes no server, or one that anybody could use unasked.
 pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, problems: &mut Problems) {
     let spec = &object.spec;
+    if ["auto", "relay"].contains(&forward.scheme.as_str()) && !forward.targets.is_empty() {
+        let field = if spec.url.is_some() { link::FIELD } else { "spec.targets" };
+        let message = format!("{} with targets is not built yet; write tcp, or leave the targets out", forward.scheme);
+        problems.add(AcceptedReason::UnsupportedValue, field, message);
+        return;
+    }
     if !is_server(forward) {
         if spec.tls.is_some() {
             problems.invalid(
@@ -88,6 +94,7 @@ pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, probl
         problems.invalid("spec.targets", "the clients of a server name them; leave them out");
     }
     let is_url = spec.url.is_some();
+    check_users(forward, is_url, problems);
     if is_url {
         user_has_a_password(object, problems);
         local_files_only_outside(forward, place, problems);
@@ -120,6 +127,24 @@ pub(super) fn narrowed(forward: &Forward, place: Place) -> Option<String> {
 
 fn is_open(forward: &Forward) -> bool {
     !forward.server.as_ref().is_some_and(|server| server.users.is_some() || server.anonymous)
+}
+
+/// Some protocols ask nobody who it is, and one can't do without a key.
+fn check_users(forward: &Forward, is_url: bool, problems: &mut Problems) {
+    let has_users = forward.server.as_ref().is_some_and(|server| server.users.is_some());
+    let message = match (forward.scheme.as_str(), has_users) {
+        ("sni" | "socks4" | "socks4a", true) => {
+            format!("{} asks nobody who it is; leave users out, or write socks5 or http", forward.scheme)
+        }
+        ("ss", false) => "ss needs a cipher and a password: write ss://chacha20-ietf-poly1305:password@:8388 on a \
+                          command line, or put \"cipher:password\" into a Secret (key users) and name it in server.users"
+            .to_owned(),
+        _ => return,
+    };
+    match is_url {
+        true => problems.add(AcceptedReason::InvalidURL, link::FIELD, message),
+        false => problems.invalid("spec.server.users", message),
+    }
 }
 
 /// A user alone is nobody: it would be everybody who knows the name.

@@ -52,7 +52,7 @@ impl Credentials {
     }
 
     /// Reads the value of `auth=`: base64 of `user:pass`.
-    pub(super) fn of_auth(text: &str) -> Result<Self, AuthError> {
+    pub fn of_auth(text: &str) -> Result<Self, AuthError> {
         let text = base64(text).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(AuthError)?;
         let (user, password) = text.split_once(':').ok_or(AuthError)?;
         Ok(Self { user: user.to_owned(), password: Some(Secret::new(password)) })

@@ -5,12 +5,18 @@
 //! A later plan never touches an established connection. A server has no targets; its chain's nodes are marked alone.
 
 mod associate;
+mod auto;
 mod binds;
 mod datagrams;
 mod handshakes;
+mod http;
 mod listening;
+mod relay;
 mod session;
+mod sni;
+mod socks4;
 mod socks5;
+mod ss;
 mod users;
 
 use std::{
@@ -255,5 +261,7 @@ async fn look(shared: Arc<Shared>, changes: Changes) {
 
 #[cfg(test)]
 mod listening_tests;
+#[cfg(test)]
+mod protocols_tests;
 #[cfg(test)]
 mod tests;

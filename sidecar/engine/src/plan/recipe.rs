@@ -19,8 +19,28 @@ pub(crate) enum Recipe {
 /// What a server speaks with its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerProtocol {
+    /// HTTP, SOCKS4 or SOCKS5, by the client's first byte.
+    Auto,
+    Http,
+    Relay,
+    /// Whatever names its target in a TLS hello or an HTTP request.
+    Sni,
+    Socks4,
     Socks5,
+    Ss,
 }
+
+/// What each word means of a server.
+const SERVERS: [(&str, ServerProtocol); 8] = [
+    ("auto", ServerProtocol::Auto),
+    ("http", ServerProtocol::Http),
+    ("relay", ServerProtocol::Relay),
+    ("sni", ServerProtocol::Sni),
+    ("socks4", ServerProtocol::Socks4),
+    ("socks4a", ServerProtocol::Socks4),
+    ("socks5", ServerProtocol::Socks5),
+    ("ss", ServerProtocol::Ss),
+];
 
 impl Recipe {
     /// None: this version has no recipe for the scheme.
@@ -28,8 +48,7 @@ impl Recipe {
         match forward.scheme.as_str() {
             "tcp" => Some(Self::LocalTcp),
             "udp" => Some(Self::LocalUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
-            "socks5" => Some(Self::Server(ServerProtocol::Socks5)),
-            _ => None,
+            word => SERVERS.into_iter().find(|(known, _)| *known == word).map(|(_, protocol)| Self::Server(protocol)),
         }
     }
 

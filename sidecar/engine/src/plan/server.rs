@@ -2,7 +2,7 @@
 
 use fairlead_config::{Forward, ListenTls, Server, ServerUsers, defaults, is_loopback_address};
 
-use super::Recipe;
+use super::{Recipe, ServerProtocol};
 use crate::access::{Access, Targets};
 
 /// Whom a server serves, and with what.
@@ -32,6 +32,11 @@ impl ServerPlan {
 pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
     let server = forward.server.clone().unwrap_or_default();
     let is_open = server.users.is_none() && !server.anonymous && !is_loopback_address(&forward.listen.host);
+    let asks = match recipe {
+        Recipe::Server(ServerProtocol::Sni | ServerProtocol::Socks4) => Some(false),
+        Recipe::Server(ServerProtocol::Ss) => Some(true),
+        Recipe::Server(_) | Recipe::LocalTcp | Recipe::LocalUdp { .. } => None,
+    };
     let lists = server.allow_targets.len().max(server.allow_bind.len());
     let checks = [
         (
@@ -51,6 +56,14 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
             "server: without users it is for everybody who can reach it; \
              name users, listen on 127.0.0.1, or write anonymous: true"
                 .to_owned(),
+        ),
+        (
+            asks == Some(false) && server.users.is_some(),
+            format!("server.users: {:?} asks nobody who it is; leave them out", forward.scheme),
+        ),
+        (
+            asks == Some(true) && server.users.is_none(),
+            "server.users: ss needs a login, whose name is the cipher and whose password is the key's".to_owned(),
         ),
         (
             lists > defaults::ALLOW_LIMIT,

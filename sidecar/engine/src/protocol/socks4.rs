@@ -1,6 +1,8 @@
 //! SOCKS4 and SOCKS4A as a client (the memos "SOCKS: A protocol for TCP proxy across firewalls" and "SOCKS 4A"): one
 //! request, one answer of eight bytes. SOCKS4 carries IPv4 addresses only; SOCKS4A names as well.
 
+pub(crate) mod server;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use fairlead_config::HostPort;

@@ -13,7 +13,7 @@ use fairlead_config::{HostPort, defaults};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{sleep, timeout};
 
-use super::{Running, Shared};
+use super::{Running, Shared, handshakes::Place};
 use crate::{
     accept::Accepted,
     chain,
@@ -21,6 +21,7 @@ use crate::{
     plan::ServerProtocol,
     protocol::ClientFault,
     relay::relay_streams,
+    secrets::Login,
     stream::Stream,
     tls,
 };
@@ -58,7 +59,13 @@ impl Session {
         let session = Self { shared, running, peer: accepted.peer, worker: accepted.worker };
         let client = Stream::Tcp(accepted.socket);
         let served = match session.running.protocol {
+            ServerProtocol::Auto => super::auto::serve(&session, client).await,
+            ServerProtocol::Http => super::http::serve(&session, client).await,
+            ServerProtocol::Relay => super::relay::serve(&session, client).await,
+            ServerProtocol::Sni => super::sni::serve(&session, client).await,
+            ServerProtocol::Socks4 => super::socks4::serve(&session, client).await,
             ServerProtocol::Socks5 => super::socks5::serve(&session, client).await,
+            ServerProtocol::Ss => super::ss::serve(&session, client).await,
         };
         if let Err(fault) = served {
             session.shared.clients.unserved.fetch_add(1, Relaxed);
@@ -71,13 +78,18 @@ impl Session {
         &self,
         heard: impl Future<Output = Result<T, ClientFault>>,
     ) -> Result<T, ClientFault> {
-        let mut place = self.shared.handshakes.enter(self.running.plan.max_connections);
+        let mut place = self.enter();
         // Boxed: an established connection then keeps only what copying needs.
         let heard = Box::pin(timeout(defaults::HANDSHAKE_TIMEOUT, heard));
         tokio::select! {
             heard = heard => heard.unwrap_or(Err(ClientFault::TooSlow("the client did not say in time what it wants"))),
             () = place.lost() => Err(ClientFault::TooSlow("the client made way for others while it said nothing")),
         }
+    }
+
+    /// A place among those that have not yet said what they want.
+    pub(super) fn enter(&self) -> Place {
+        self.shared.handshakes.enter(self.running.plan.max_connections)
     }
 
     /// Encrypts the client's stream.
@@ -104,6 +116,13 @@ impl Session {
                 Err(ClientFault::Login)
             }
         }
+    }
+
+    /// The one login of a server that has no names to ask for.
+    pub(super) fn first_login(&self) -> Result<Login, ClientFault> {
+        let users = self.shared.users(&self.running.server).map_err(ClientFault::Credentials)?;
+        let first = users.and_then(|users| users.first().cloned());
+        first.ok_or_else(|| ClientFault::Credentials("no login is configured".to_owned()))
     }
 
     /// Connects to where the client wants to go, if it may.

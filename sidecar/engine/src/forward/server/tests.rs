@@ -116,7 +116,7 @@ pub(super) async fn assert_echoes(stream: &mut TcpStream, text: &[u8]) {
 const OPEN: (&[u8], &[u8]) = (b"\x05\x02\x00\x02", b"\x05\x00");
 const DONE: &[u8] = b"\x05\x00\x00\x01\0\0\0\0\0\0";
 
-fn logins(text: &str) -> SecretFiles {
+pub(super) fn logins(text: &str) -> SecretFiles {
     [("memory:/s/logins/users".to_owned(), text.as_bytes().to_vec())].into_iter().collect()
 }
 

@@ -31,6 +31,11 @@ impl Users {
         }
     }
 
+    /// The first login.
+    pub(crate) fn first(&self) -> Option<&Login> {
+        self.0.first()
+    }
+
     /// The user whose login it is, if it is anybody's. Every login is compared to its end.
     pub(crate) fn find(&self, user: &[u8], password: &[u8]) -> Option<Arc<str>> {
         let mut found = None;
