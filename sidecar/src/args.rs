@@ -81,11 +81,14 @@ pub(crate) struct CheckArgs {
 #[command(after_help = help::CONVERT)]
 pub(crate) struct ConvertArgs {
     /// What GOST's -L says
-    #[arg(short = 'L', value_name = "URL", required = true)]
+    #[arg(short = 'L', value_name = "URL", required_unless_present = "command")]
     pub(crate) listen: Vec<String>,
     /// What GOST's -F says; several make a chain
     #[arg(short = 'F', value_name = "URL")]
     pub(crate) forward: Vec<String>,
+    /// Behind --: an ssh command line, as in -- ssh -L 5432:db.internal:5432 user@bastion
+    #[arg(value_name = "ssh …", last = true, conflicts_with_all = ["listen", "forward"])]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! `fairlead convert`: a GOST command line to manifests on standard output, warnings on standard error.
+//! `fairlead convert`: a GOST or ssh command line to manifests on standard output, warnings on standard error.
 
 use fairlead_api::convert;
 
@@ -6,7 +6,12 @@ use crate::{args::ConvertArgs, exit::Exit, output};
 
 /// Runs the command.
 pub(crate) fn convert(args: &ConvertArgs) -> Exit {
-    match convert::convert(&args.listen, &args.forward) {
+    let converted = match args.command.split_first() {
+        None => convert::convert(&args.listen, &args.forward),
+        Some((program, arguments)) if is_ssh(program) => of_ssh(arguments),
+        Some((program, _)) => Err(vec![format!("{program:?} is no command that can be converted; write ssh")]),
+    };
+    match converted {
         Ok(conversion) => {
             conversion.warnings.iter().for_each(|warning| output::warning(warning));
             output::print(joined(&conversion.documents));
@@ -17,6 +22,17 @@ pub(crate) fn convert(args: &ConvertArgs) -> Exit {
             Exit::Invalid
         }
     }
+}
+
+fn is_ssh(program: &str) -> bool {
+    program == "ssh" || program.ends_with("/ssh")
+}
+
+fn of_ssh(arguments: &[String]) -> Result<convert::Conversion, Vec<String>> {
+    let flags = convert::ssh(arguments)?;
+    let mut conversion = convert::convert(&flags.listen, &flags.forward)?;
+    conversion.warnings.splice(0..0, flags.warnings);
+    Ok(conversion)
 }
 
 /// Documents to one text.

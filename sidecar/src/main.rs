@@ -22,6 +22,7 @@ mod logging;
 mod manifests;
 mod metrics;
 mod output;
+mod own_ssh;
 mod proxy;
 mod reload;
 mod run;

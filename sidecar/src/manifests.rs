@@ -1,4 +1,5 @@
-//! Manifest texts to what shall run: strictly read, rendered, and all problems at once. Pure.
+//! Manifest texts to what shall run: strictly read, rendered, and all problems at once. Pure, but
+//! for what ssh would take on this machine.
 //! Invariant of a reload: a change that makes a problem is not taken, and nothing else suffers from it.
 
 use std::{
@@ -14,7 +15,10 @@ use fairlead_api::{
 };
 use fairlead_engine::SecretFiles;
 
-use crate::source::{Snapshot, Text};
+use crate::{
+    own_ssh,
+    source::{Snapshot, Text},
+};
 
 /// What shall run.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +56,10 @@ pub(crate) struct Reloaded {
 pub(crate) fn wanted(mut objects: Vec<PortForward>, place: Place) -> (Wanted, Vec<String>) {
     let mut names = BTreeSet::new();
     objects.retain(|object| names.insert(render::key_of(object)));
-    let rendering = render::render(&objects, place);
+    let mut rendering = render::render(&objects, place);
+    if !place.is_in_a_cluster() {
+        own_ssh::complete(&mut rendering.forwards);
+    }
     let refused = rendering.verdicts.iter().filter_map(|(key, verdict)| match verdict {
         Verdict::Refused { message, .. } => Some(format!("forward {key}: {message}")),
         Verdict::Accepted { .. } | Verdict::Suspended { .. } => None,

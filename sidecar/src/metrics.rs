@@ -77,6 +77,7 @@ impl Collector for Scrape {
         self.bytes(&mut encoder)?;
         self.datagrams(&mut encoder)?;
         self.nodes(&mut encoder)?;
+        self.backlogs(&mut encoder)?;
         self.failures(&mut encoder)
     }
 }
@@ -200,6 +201,17 @@ impl Scrape {
             let buckets: Vec<(f64, u64)> = bounds.zip(node.dial_times.buckets.iter().copied()).collect();
             let total = buckets.iter().map(|(_, count)| count).sum();
             times.encode_family(labels)?.encode_histogram::<NoLabelSet>(node.dial_times.sum, total, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn backlogs(&self, encoder: &mut DescriptorEncoder) -> Encoded {
+        let help = "Bytes in SSH sessions to the node that clients have not read yet";
+        let mut family = encoder.encode_descriptor("fairlead_ssh_backlog_bytes", help, None, MetricType::Gauge)?;
+        for (labels, node) in &self.nodes {
+            if let Some(backlog) = node.backlog {
+                family.encode_family(labels)?.encode_gauge(&i64::try_from(backlog).unwrap_or(i64::MAX))?;
+            }
         }
         Ok(())
     }

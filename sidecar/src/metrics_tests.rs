@@ -19,6 +19,7 @@ fn node(state: NodeState) -> NodeStats {
         connections: 3,
         failures: std::array::from_fn(|reason| u64::from(reason == 0)),
         dial_times: HistogramView { buckets, sum: 7.5 },
+        backlog: None,
     }
 }
 

@@ -154,6 +154,11 @@ impl Fairlead {
         Duration::from_secs_f64(tree::cpu_seconds(self.child.id()).expect("its CPU time"))
     }
 
+    /// Memory it has resident, in bytes.
+    pub fn resident(&self) -> u64 {
+        tree::holdings(self.child.id()).expect("its memory").resident
+    }
+
     /// Descriptors it has open.
     pub fn descriptors(&self) -> u64 {
         tree::holdings(self.child.id()).expect("its descriptors").descriptors

@@ -18,4 +18,5 @@ pub mod scale;
 pub mod scene;
 mod silence;
 pub mod skip;
+pub mod sshd;
 pub mod targets;

@@ -6,6 +6,7 @@ mod forward;
 mod hop;
 mod notes;
 mod secret;
+mod ssh;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use crate::{
 use flags::Flags;
 use notes::Notes;
 use secret::SecretDocument;
+pub use ssh::{SshFlags, ssh};
 
 /// The objects that `fairlead run -L … -F …` stands for.
 #[derive(Debug, Clone, PartialEq)]

@@ -82,7 +82,8 @@ pub fn key_of(object: &PortForward) -> ForwardKey {
 }
 
 impl Place {
-    fn is_in_a_cluster(self) -> bool {
+    /// Tells whether it runs in a pod, where everything has to be said.
+    pub fn is_in_a_cluster(self) -> bool {
         match self {
             Self::Gateway | Self::Sidecar => true,
             Self::CommandLine | Self::Laptop => false,

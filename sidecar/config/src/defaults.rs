@@ -29,6 +29,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ports that clients of a server may listen on.
 pub const ALLOW_BIND: PortRange = PortRange::new(1024, u16::MAX);
 
+/// Time between two signs of life asked of an SSH server; without three of them it is given up.
+pub const SSH_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
 /// The largest `maxFails`.
 pub const MAX_FAILS_LIMIT: u32 = 1_000;
 /// The largest `maxConnections`.

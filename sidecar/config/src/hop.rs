@@ -30,6 +30,9 @@ pub struct Hop {
     pub credentials: Option<HopCredentials>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<HopTls>,
+    /// How an SSH hop is verified and kept alive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<HopSsh>,
 }
 
 /// Options of a SOCKS5 hop.
@@ -54,12 +57,37 @@ pub struct HopCredentials {
     /// The user where the files name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// A directory with the files `username` and `password`.
+    /// A directory with the files `username` and `password`, for SSH also `ssh-privatekey`, `passphrase` and
+    /// `ssh-certificate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
     /// A file whose first line that is no comment is `user password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// SSH private key files, tried in turn; a certificate stands beside its key, in the file NAME-cert.pub.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// The socket of an ssh-agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+}
+
+/// How an SSH hop is verified and kept alive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HopSsh {
+    /// Keys that any node may have, as in an `authorized_keys` line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_keys: Vec<String>,
+    /// Files in the format of `known_hosts`; those that are not there are passed over, unless none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known_hosts: Vec<String>,
+    /// Any host key is trusted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub insecure_ignore_host_key: bool,
+    /// Time between two signs of life asked of the server; zero: none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::option")]
+    pub keep_alive: Option<Duration>,
 }
 
 /// How a hop that encrypts is verified.

@@ -23,7 +23,7 @@ pub mod yaml;
 pub use address::{AddressError, HostPort, check_host};
 pub use config::{CONFIG_VERSION, Config, ConfigError, Forward, HealthCheck, ReadConfig, Refused, RefusedReason};
 pub use digest::digest;
-pub use hop::{Hop, HopCredentials, HopSocks5, HopTls};
+pub use hop::{Hop, HopCredentials, HopSocks5, HopSsh, HopTls};
 pub use key::ForwardKey;
 pub use listener::{is_local_address, is_loopback_address, listeners_overlap};
 pub use nearest::nearest;

@@ -57,7 +57,7 @@ pub enum UnsupportedScheme {
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
     OutOfScope(Scheme),
     #[error(
-        "hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http, relay, ss and forward"
+        "hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http, relay, ss, forward and forward+ssh"
     )]
     HopNotBuiltYet(Scheme),
 }
@@ -129,7 +129,7 @@ impl Scheme {
         );
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
             Support::OutOfScope
-        } else if is_spoken && self.transport == Transport::Tcp {
+        } else if is_spoken && self.transport == Transport::Tcp || self.is_ssh_hop() {
             Support::Built
         } else {
             Support::NotBuiltYet
@@ -194,6 +194,11 @@ impl Scheme {
     /// Tells whether a hop of this scheme is the `forward` protocol, where the stream is the connection.
     pub fn is_forward_hop(self) -> bool {
         self.protocol == Protocol::Forward
+    }
+
+    /// Tells whether a hop of this scheme is SSH port forwarding, `forward+ssh`.
+    pub fn is_ssh_hop(self) -> bool {
+        self.protocol == Protocol::Forward && self.transport == Transport::Ssh
     }
 
     fn of_word(word: &str) -> Result<Self, SchemeError> {

@@ -4,6 +4,8 @@
 //! Who is marked: a hop's node that can't be reached or whose handshake fails, and no other; a node or target that the
 //! hop before it can't connect to, or not in time. Nothing is judged by what lies before or behind it.
 
+mod ssh_hop;
+
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -18,7 +20,7 @@ use crate::{
     changes::Changes,
     connect::{Dialer, connect},
     dial::{DialCause, DialError, dial},
-    group::{Chosen, Group, Node},
+    group::{Chosen, Group},
     plan::{HopPlan, HopProtocol, HopSettings},
     protocol::{
         Fault, http,
@@ -32,6 +34,7 @@ use crate::{
     resolve::Resolver,
     secrets::{Login, Secrets},
     selector::Ticket,
+    ssh::{self, Pool, Sessions},
     stats::ClientCounters,
     stream::Stream,
     tls,
@@ -48,6 +51,9 @@ pub(crate) struct Hop {
     tls: tls::Settings,
     /// Of a relay hop.
     habit: Arc<Habit>,
+    papers: ssh::Drawer,
+    /// Of each node of an SSH hop.
+    sessions: Vec<(HostPort, Arc<Sessions>)>,
 }
 
 /// What is gone through to reach an address.
@@ -61,7 +67,7 @@ pub(crate) struct Path {
 }
 
 /// Makes the hops of a plan; one that is in force already keeps what is known of its nodes.
-pub(crate) fn hops(plans: &[HopPlan], old: &[Arc<Hop>], name: &str, changes: &Changes) -> Arc<[Arc<Hop>]> {
+pub(crate) fn hops(plans: &[HopPlan], old: &[Arc<Hop>], name: &str, changes: &Changes, pool: &Pool) -> Arc<[Arc<Hop>]> {
     let hop = |(plan, number): (&HopPlan, u32)| {
         let kept = old.get(number as usize - 1).filter(|old| old.plan.settings == plan.settings);
         let group = match kept {
@@ -71,8 +77,17 @@ pub(crate) fn hops(plans: &[HopPlan], old: &[Arc<Hop>], name: &str, changes: &Ch
             }
             None => Arc::new(Group::of_hop(number, name.to_owned(), plan.rules, &plan.nodes, changes.clone())),
         };
-        let (counters, tls, habit) = (ClientCounters::default(), tls::Settings::default(), Arc::default());
-        Arc::new(Hop { number, plan: plan.clone(), group, counters, tls, habit })
+        let sessions = ssh_hop::sessions(&plans[..number as usize], pool);
+        Arc::new(Hop {
+            number,
+            plan: plan.clone(),
+            group,
+            counters: ClientCounters::default(),
+            tls: tls::Settings::default(),
+            habit: Arc::default(),
+            papers: ssh::Drawer::default(),
+            sessions,
+        })
     };
     plans.iter().zip(1..).map(hop).collect()
 }
@@ -82,15 +97,12 @@ pub(crate) fn reach(dialer: Dialer, address: Arc<HostPort>) -> BoxFuture<'static
     match (dialer.path.through, dialer.path.greeted().cloned()) {
         (0, None) => Box::pin(async move { dial(address, dialer.timeout, dialer.resolver).await.map(Stream::Tcp) }),
         (_, None) => Box::pin(async move { through(&dialer, &address).await }),
+        (_, Some(hop)) if hop.is_ssh() => Box::pin(async move { hop.session(dialer, address).await }),
         (_, Some(hop)) => Box::pin(async move {
             let wrong = |cause| hop.error(&address, cause);
             // Before anything is dialled: without a login there is nothing to be said.
             let login = hop.login(&dialer.secrets).map_err(wrong)?;
-            let stream = match dialer.path.through {
-                0 => dial(Arc::clone(&address), dialer.timeout, Arc::clone(&dialer.resolver)).await.map(Stream::Tcp),
-                _ => through(&dialer, &address).await,
-            };
-            let stream = stream.map_err(|error| error.or_of_hop(hop.number))?;
+            let stream = hop.dialled(&dialer, &address).await?;
             let greeted = timeout(dialer.timeout, hop.greet(stream, &address.host, login.as_ref(), &dialer.secrets));
             greeted.await.unwrap_or(Err(DialCause::Timeout(dialer.timeout))).map_err(wrong)
         }),
@@ -105,6 +117,7 @@ async fn through(dialer: &Dialer, address: &Arc<HostPort>) -> Result<Stream, Dia
     };
     let mut ticket = Ticket::default();
     let mut failure = None;
+    let mut is_anew = false;
     loop {
         let link = match connect(&hop.group, &below, &hop.counters, &mut ticket).await {
             Ok(link) => link,
@@ -114,8 +127,22 @@ async fn through(dialer: &Dialer, address: &Arc<HostPort>) -> Result<Stream, Dia
             }
         };
         let (stream, judged) = link.taken();
+        let session = stream.session();
+        if let Some(session) = &session {
+            session.is_used_by(judged.chosen(), hop.number);
+        }
+        let begun = Instant::now();
         let asked = timeout(dialer.timeout, hop.request(stream, address, dialer)).await;
-        match asked.unwrap_or(Err(Fault::Address(DialCause::Timeout(dialer.timeout)))) {
+        let silence = || match &session {
+            Some(session) => session.silence(begun, dialer.timeout),
+            None => Fault::Address(DialCause::Timeout(dialer.timeout)),
+        };
+        match asked.unwrap_or_else(|_| Err(silence())) {
+            // It ended just before it was asked; that says nothing about the node.
+            Err(Fault::Hop(_)) if !is_anew && session.is_some_and(|session| session.has_ended()) => {
+                is_anew = true;
+                ticket.start_over();
+            }
             Ok(mut stream) => {
                 judged.node.counters.connections.fetch_add(1, Relaxed);
                 if let Stream::Late(late) = &mut stream {
@@ -196,22 +223,29 @@ impl Hop {
         self.group.report()
     }
 
-    /// Its nodes with their counters, in the same order.
-    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
-        self.group.nodes()
-    }
-
-    /// From 1.
-    pub(crate) fn number(&self) -> u32 {
-        self.number
-    }
-
     /// What its files lack for it to be dialled at all, in one line.
     pub(crate) fn lack(&self, secrets: &Secrets) -> Option<String> {
-        let is_ss = self.settings().protocol == HopProtocol::Ss;
-        let login = self.login(secrets).and_then(|login| if is_ss { key(login).map(drop) } else { Ok(()) });
+        let login = match self.settings().protocol {
+            HopProtocol::Ssh => self.ssh_papers(secrets).map(drop),
+            HopProtocol::Ss => self.login(secrets).and_then(key).map(drop),
+            HopProtocol::Socks5
+            | HopProtocol::Socks4
+            | HopProtocol::Socks4a
+            | HopProtocol::Http
+            | HopProtocol::Relay
+            | HopProtocol::Forward => self.login(secrets).map(drop),
+        };
         let tls = || self.settings().encrypts().then(|| self.tls_config(secrets)).transpose().map(drop);
         login.and_then(|()| tls()).err().map(|cause| format!("hop {}: {cause}", self.number))
+    }
+
+    /// A connection to one of its nodes.
+    async fn dialled(&self, dialer: &Dialer, address: &Arc<HostPort>) -> Result<Stream, DialError> {
+        let stream = match dialer.path.through {
+            0 => dial(Arc::clone(address), dialer.timeout, Arc::clone(&dialer.resolver)).await.map(Stream::Tcp),
+            _ => through(dialer, address).await,
+        };
+        stream.map_err(|error| error.or_of_hop(self.number))
     }
 
     fn settings(&self) -> &HopSettings {
@@ -261,10 +295,15 @@ impl Hop {
 
     /// Asks for a connection to `address`.
     async fn request(&self, mut stream: Stream, address: &HostPort, dialer: &Dialer) -> Result<Stream, Fault> {
+        if let Stream::Session(session) = &stream {
+            let channel = session.open(address, dialer.timeout).await?;
+            return Ok(Stream::Layered(Box::new(channel)));
+        }
         let login = self.login(&dialer.secrets).map_err(Fault::Hop)?;
         let user = login.as_ref().map(|login| login.user.as_str()).unwrap_or_default();
         match self.settings().protocol {
-            HopProtocol::Forward => {}
+            // Ssh is asked by its session, above.
+            HopProtocol::Forward | HopProtocol::Ssh => {}
             HopProtocol::Relay => {
                 // Without a target the hop says itself where it goes.
                 let address = Some(address).filter(|address| address.port != 0).cloned();

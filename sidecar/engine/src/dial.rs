@@ -67,6 +67,9 @@ pub enum DialCause {
     /// A hop wants another login.
     #[error("{0}")]
     Login(String),
+    /// A hop is not who we know, or nobody we know.
+    #[error("{0}")]
+    HostKey(String),
     /// A hop says that it can't connect to the node.
     #[error("{0}")]
     Rejected(String),
@@ -92,6 +95,7 @@ impl DialCause {
             Self::Other(_) => "other",
             Self::Handshake(_) => "handshake",
             Self::Login(_) => "login",
+            Self::HostKey(_) => "host_key",
             Self::Rejected(_) => "rejected",
             Self::Credentials(_) => "credentials",
             Self::NoSourcePort => "no_source_port",
@@ -100,7 +104,7 @@ impl DialCause {
     }
 
     /// Every label, in the order of [`DialCause::index`].
-    pub const REASONS: [&'static str; 11] = [
+    pub const REASONS: [&'static str; 12] = [
         "refused",
         "timeout",
         "resolve",
@@ -112,6 +116,7 @@ impl DialCause {
         "login",
         "rejected",
         "credentials",
+        "host_key",
     ];
 
     pub(crate) fn index(&self) -> usize {
@@ -127,6 +132,7 @@ impl DialCause {
             Self::Login(_) => 8,
             Self::Rejected(_) => 9,
             Self::Credentials(_) => 10,
+            Self::HostKey(_) => 11,
         }
     }
 
@@ -141,6 +147,7 @@ impl DialCause {
             | Self::Other(_)
             | Self::Handshake(_)
             | Self::Login(_)
+            | Self::HostKey(_)
             | Self::Rejected(_) => true,
         }
     }
@@ -295,6 +302,7 @@ mod tests {
             DialCause::Login(text()),
             DialCause::Rejected(text()),
             DialCause::Credentials(text()),
+            DialCause::HostKey(text()),
         ];
         assert_eq!(causes.each_ref().map(DialCause::reason), DialCause::REASONS);
         assert_eq!(causes.each_ref().map(DialCause::index), std::array::from_fn(|index| index));

@@ -27,6 +27,7 @@ use crate::{
     report,
     resolve::Resolver,
     secrets::{SecretFiles, Secrets},
+    ssh,
     workers::Workers,
 };
 
@@ -60,6 +61,7 @@ pub(crate) struct Context {
     pub(crate) health_checks: Arc<Semaphore>,
     /// Where tasks that serve no connection run.
     pub(crate) control: Handle,
+    pub(crate) ssh: ssh::Pool,
 }
 
 /// What runs now.
@@ -100,8 +102,10 @@ impl Default for EngineOptions {
 impl Engine {
     /// Starts the workers. Call it within the tokio runtime whose tasks shall watch over the forwards.
     pub fn start(options: &EngineOptions) -> io::Result<Self> {
+        let workers = Workers::start(options.workers.get())?;
         let context = Context {
-            workers: Workers::start(options.workers.get())?,
+            ssh: ssh::Pool::new(workers.handles()),
+            workers,
             resolver: Arc::new(Resolver::new(Handle::current())),
             secrets: Arc::default(),
             changes: Changes::new(),

@@ -13,7 +13,7 @@ use fairlead_config::{HostPort, NodeReport, NodeRole, NodeState};
 
 use crate::{
     changes::Changes,
-    dial::DialError,
+    dial::{DialCause, DialError},
     selector::{Choice, Outcome, Rules, Selector, Ticket, Why},
     stats::NodeCounters,
 };
@@ -246,6 +246,17 @@ impl Dialing {
 }
 
 impl Chosen {
+    /// Whether both nodes were chosen of one group.
+    pub(crate) fn is_of_the_group_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.group, &other.group) && self.choice.id == other.choice.id
+    }
+
+    /// What serves it has failed just now, without a dial.
+    pub(crate) fn failed(&self, hop: u32, cause: DialCause) {
+        let error = DialError { hop: Some(hop), ..DialError::new((*self.node.address).clone(), cause) };
+        self.dialing(Instant::now()).failed(&error);
+    }
+
     /// What began with a datagram sent at `started`, to be judged as a dial is.
     pub(crate) fn dialing(&self, started: Instant) -> Dialing {
         self.group.dialing(self.choice, &self.node, started)

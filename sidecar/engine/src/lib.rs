@@ -27,6 +27,7 @@ mod resolve;
 mod secrets;
 mod selector;
 mod socket;
+mod ssh;
 mod stats;
 mod stream;
 #[cfg(test)]

@@ -66,6 +66,8 @@ pub struct NodeStats {
     pub failures: [u64; DialCause::REASONS.len()],
     /// Times of the dials that were answered.
     pub dial_times: HistogramView,
+    /// What waits to be read in SSH sessions to the node, in bytes; none of other nodes.
+    pub backlog: Option<u64>,
 }
 
 /// What runs and how its nodes fare.
@@ -127,6 +129,7 @@ pub(crate) fn node_stats(hop: Option<u32>, nodes: &[Arc<Node>], states: &[NodeRe
         connections: node.counters.connections.load(Relaxed),
         failures: node.counters.failures(),
         dial_times: node.counters.dial_times(),
+        backlog: None,
     };
     nodes.iter().zip(states).map(of_node).collect()
 }

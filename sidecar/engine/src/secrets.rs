@@ -182,7 +182,7 @@ mod tests {
 
     fn in_directory(username: Option<&str>) -> HopCredentials {
         let (username, directory) = (username.map(str::to_owned), Some("memory:/s/a".to_owned()));
-        HopCredentials { username, directory, file: None }
+        HopCredentials { username, directory, ..HopCredentials::default() }
     }
 
     fn login(user: &str, password: &str) -> Login {

@@ -4,12 +4,13 @@
 use std::{
     fmt, io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{protocol::relay_client::Late, socket::Socket};
+use crate::{protocol::relay_client::Late, socket::Socket, ssh::Session};
 
 /// What bytes travel over.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
@@ -22,6 +23,18 @@ pub(crate) enum Stream {
     Layered(Box<dyn Io>),
     /// Layered, and perhaps refused later.
     Late(Box<Late>),
+    /// A hop that is asked for a channel; carries no bytes itself.
+    Session(Arc<Session>),
+}
+
+impl Stream {
+    /// The session, of a hop that is asked for a channel.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        match self {
+            Self::Session(session) => Some(Arc::clone(session)),
+            Self::Tcp(_) | Self::Layered(_) | Self::Late(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for Stream {
@@ -30,6 +43,7 @@ impl fmt::Debug for Stream {
             Self::Tcp(_) => "Tcp",
             Self::Layered(_) => "Layered",
             Self::Late(_) => "Late",
+            Self::Session(_) => "Session",
         })
     }
 }
@@ -40,6 +54,7 @@ impl AsyncRead for Stream {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
             Self::Layered(layered) => Pin::new(layered).poll_read(cx, buffer),
             Self::Late(late) => Pin::new(late).poll_read(cx, buffer),
+            Self::Session(_) => Poll::Ready(Err(no_bytes())),
         }
     }
 }
@@ -50,6 +65,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
             Self::Layered(layered) => Pin::new(layered).poll_write(cx, bytes),
             Self::Late(late) => Pin::new(late).poll_write(cx, bytes),
+            Self::Session(_) => Poll::Ready(Err(no_bytes())),
         }
     }
 
@@ -58,6 +74,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_flush(cx),
             Self::Layered(layered) => Pin::new(layered).poll_flush(cx),
             Self::Late(late) => Pin::new(late).poll_flush(cx),
+            Self::Session(_) => Poll::Ready(Err(no_bytes())),
         }
     }
 
@@ -66,6 +83,11 @@ impl AsyncWrite for Stream {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_shutdown(cx),
             Self::Layered(layered) => Pin::new(layered).poll_shutdown(cx),
             Self::Late(late) => Pin::new(late).poll_shutdown(cx),
+            Self::Session(_) => Poll::Ready(Err(no_bytes())),
         }
     }
+}
+
+fn no_bytes() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a session carries no bytes before it is asked for a channel")
 }

@@ -62,6 +62,11 @@ impl Workers {
         self.workers[index % self.workers.len()].handle.spawn(future)
     }
 
+    /// Returns the runtime of each thread.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> {
+        self.workers.iter().map(|worker| worker.handle.clone())
+    }
+
     /// Returns the worker from which on a listener's watchers are counted: another one each time.
     pub(crate) fn next_watcher(&self) -> usize {
         self.first_watcher.fetch_add(1, Ordering::Relaxed) % self.workers.len()

@@ -36,7 +36,7 @@ pub(crate) fn cpu_seconds(root: u32) -> Result<f64> {
 }
 
 /// The process `root` and its descendants.
-fn processes(root: u32) -> Result<Vec<u32>> {
+pub(crate) fn processes(root: u32) -> Result<Vec<u32>> {
     let mut all: Vec<(u32, u32)> = Vec::new();
     for entry in fs::read_dir("/proc").context("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {

@@ -12,7 +12,7 @@ use fairlead_tests::{binary::finish, golden};
 
 /// Each example, and what this version can't do of it yet, by the field that it names.
 const EXAMPLES: [(&str, &[&str]); 5] = [
-    ("bastion-database.yaml", &["hop scheme \"forward+ssh\" is not built yet"]),
+    ("bastion-database.yaml", &[]),
     ("dns-over-udp.yaml", &[]),
     (
         "expose-service-remotely.yaml",

@@ -36,7 +36,7 @@ pub(super) fn of(object: &PortForward, place: Place) -> Result<Candidate, Refusa
         check_values(forward, spec.url.is_some(), &mut problems);
         let all_hops_are_read = forward.chain.len() == spec.chain.len();
         if all_hops_are_read {
-            chain::check(forward, spec.url.is_some(), &mut problems);
+            chain::check(forward, spec.url.is_some(), place, &mut problems);
         }
         server::check(forward, object, place, &mut problems);
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fairlead_config::{
-    Forward, Hop, HopCredentials, HopSocks5, HopTls, HostPort, Protocol, Scheme, Support, check_host, duration,
+    Forward, Hop, HopCredentials, HopSocks5, HopSsh, HopTls, HostPort, Protocol, Scheme, Support, check_host, duration,
     url::{NodeUrl, Role, UrlOption},
 };
 
@@ -63,6 +63,7 @@ impl Reader<'_> {
             verify: self.tls(hop).verify.or(tls.verify),
             ..tls
         };
+        let (ssh, credentials) = self.ssh_of_url(field, &url, hop);
         Some(Hop {
             scheme: scheme.to_owned(),
             nodes: url.nodes().iter().map(here_if_empty).collect(),
@@ -71,8 +72,9 @@ impl Reader<'_> {
             fail_timeout: options.duration(UrlOption::FailTimeout),
             dial_timeout: options.duration(UrlOption::Timeout),
             socks5: Some(socks5).filter(|socks5| *socks5 != HopSocks5::default()),
-            credentials: self.credentials(hop.credentials.as_ref(), username, file),
+            credentials: self.credentials(hop.credentials.as_ref(), HopCredentials { username, file, ..credentials }),
             tls: Some(tls).filter(|tls| *tls != HopTls::default()),
+            ssh,
         })
     }
 
@@ -90,9 +92,6 @@ impl Reader<'_> {
                 self.problems.invalid(&format!("{field}.nodes[{index}].host"), error);
             }
         }
-        if hop.ssh.is_some() && scheme.is_some() {
-            self.problems.invalid(&format!("{field}.ssh"), "is for ssh hops only; leave it out");
-        }
         let socks5 = hop.socks5.as_ref().map(|socks5| HopSocks5 {
             no_tls: socks5.no_tls.unwrap_or_default(),
             mbind: socks5.mbind.unwrap_or_default(),
@@ -108,8 +107,9 @@ impl Reader<'_> {
             fail_timeout,
             dial_timeout,
             socks5: socks5.filter(|socks5| *socks5 != HopSocks5::default()),
-            credentials: self.credentials(hop.credentials.as_ref(), None, None),
+            credentials: self.credentials(hop.credentials.as_ref(), HopCredentials::default()),
             tls: Some(self.tls(hop)).filter(|tls| *tls != HopTls::default()),
+            ssh: self.ssh(field, hop),
         })
     }
 
@@ -119,6 +119,7 @@ impl Reader<'_> {
             self.problems.add(AcceptedReason::UnsupportedValue, field, error);
         }
         match scheme.hop_support() {
+            Support::Built if scheme.is_ssh_hop() => Some(SSH),
             Support::Built => word(scheme.protocol()),
             Support::NotBuiltYet | Support::OutOfScope => None,
         }
@@ -134,6 +135,8 @@ impl Reader<'_> {
             (UrlOption::Ca, "put its content into a ConfigMap and name it in tls.ca"),
             (UrlOption::Cert, "put it into a Secret of type kubernetes.io/tls and name it in tls.certificate"),
             (UrlOption::Key, "put it into a Secret of type kubernetes.io/tls and name it in tls.certificate"),
+            (UrlOption::SshKey, "put it into a Secret under the key ssh-privatekey and name it in credentials"),
+            (UrlOption::SshKnownHosts, "put its content into a ConfigMap and name it in ssh.knownHosts"),
         ] {
             if url.options().contains(option) {
                 let message =
@@ -143,15 +146,43 @@ impl Reader<'_> {
         }
     }
 
-    fn credentials(
-        &self,
-        secret: Option<&SecretSource>,
-        username: Option<String>,
-        file: Option<String>,
-    ) -> Option<HopCredentials> {
+    fn credentials(&self, secret: Option<&SecretSource>, others: HopCredentials) -> Option<HopCredentials> {
         let directory = secret.map(|secret| self.secret_dir(secret));
-        let credentials = HopCredentials { username, directory, file };
+        let credentials = HopCredentials { directory, ..others };
         Some(credentials).filter(|credentials| *credentials != HopCredentials::default())
+    }
+
+    /// The options of an SSH hop's URL, over the fields beside it.
+    fn ssh_of_url(&mut self, field: &str, url: &NodeUrl, hop: &crate::Hop) -> (Option<HopSsh>, HopCredentials) {
+        let options = url.options();
+        let mut ssh = self.ssh(field, hop).unwrap_or_default();
+        let texts = |option| options.text(option).map(str::to_owned).into_iter().collect::<Vec<_>>();
+        if ssh.known_hosts.is_empty() {
+            ssh.known_hosts = texts(UrlOption::SshKnownHosts);
+        }
+        ssh.keep_alive = options.duration(UrlOption::Ping).or(ssh.keep_alive);
+        ssh.insecure_ignore_host_key |= url.scheme().is_ssh_hop() && options.flag(UrlOption::Secure) == Some(false);
+        let credentials = HopCredentials { keys: texts(UrlOption::SshKey), ..HopCredentials::default() };
+        (Some(ssh).filter(|ssh| *ssh != HopSsh::default()), credentials)
+    }
+
+    fn ssh(&mut self, field: &str, hop: &crate::Hop) -> Option<HopSsh> {
+        let ssh = hop.ssh.as_ref()?;
+        let keep_alive = ssh.keep_alive.as_deref().map(duration::parse).transpose();
+        let keep_alive = keep_alive.unwrap_or_else(|error| {
+            self.problems.invalid(&format!("{field}.ssh.keepAlive"), error);
+            None
+        });
+        for (index, key) in ssh.host_keys.iter().enumerate().filter(|(_, key)| !looks_like_a_key(key)) {
+            let message = format!("{key:?} is no host key; write one as in \"ssh-ed25519 AAAA…\"");
+            self.problems.invalid(&format!("{field}.ssh.hostKeys[{index}]"), message);
+        }
+        Some(HopSsh {
+            host_keys: ssh.host_keys.clone(),
+            known_hosts: ssh.known_hosts.iter().map(|source| self.config_map_file(source, "known_hosts")).collect(),
+            insecure_ignore_host_key: ssh.insecure_ignore_host_key.unwrap_or_default(),
+            keep_alive,
+        })
     }
 
     fn tls(&self, hop: &crate::Hop) -> HopTls {
@@ -193,7 +224,7 @@ impl Reader<'_> {
 }
 
 /// Adds what only the chain and the rest of the forward together can be wrong by.
-pub(super) fn check(forward: &Forward, is_url: bool, problems: &mut Problems) {
+pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mut Problems) {
     let scheme = &forward.scheme;
     let last = forward.chain.last();
     let is_server = is_server(forward);
@@ -221,7 +252,36 @@ pub(super) fn check(forward: &Forward, is_url: bool, problems: &mut Problems) {
         problems.add(AcceptedReason::UnsupportedValue, field, message);
     }
     for (index, hop) in forward.chain.iter().enumerate() {
-        check_hop(hop, &format!("spec.chain[{index}]"), problems);
+        let field = format!("spec.chain[{index}]");
+        check_hop(hop, &field, problems);
+        check_ssh(hop, &field, place, problems);
+    }
+    if last.is_some_and(|hop| hop.scheme == SSH) && forward.is_datagram() {
+        problems.invalid("spec.chain", "SSH forwards TCP and no datagrams; write socks5 or relay for the last hop");
+    }
+}
+
+/// In a cluster everything is said; on a laptop the rest is what ssh would take.
+fn check_ssh(hop: &Hop, field: &str, place: Place, problems: &mut Problems) {
+    if hop.scheme != SSH {
+        if hop.ssh.is_some() {
+            problems.invalid(&format!("{field}.ssh"), "is for hops \"forward+ssh\" only; leave it out");
+        }
+        return;
+    }
+    if !place.is_in_a_cluster() {
+        return;
+    }
+    let is_named = |credentials: &HopCredentials| credentials.directory.is_some();
+    if !hop.credentials.as_ref().is_some_and(is_named) {
+        let message = "is missing; name a Secret with the keys username, and ssh-privatekey or password";
+        problems.invalid(&format!("{field}.credentials"), message);
+    }
+    let ssh = hop.ssh.clone().unwrap_or_default();
+    if ssh.known_hosts.is_empty() && ssh.host_keys.is_empty() && !ssh.insecure_ignore_host_key {
+        let message = "no host key is known; write hostKeys or knownHosts (ssh-keyscan HOST shows the keys), \
+                       or insecureIgnoreHostKey: true to trust anybody";
+        problems.invalid(&format!("{field}.ssh"), message);
     }
 }
 
@@ -250,6 +310,17 @@ fn check_hop(hop: &Hop, field: &str, problems: &mut Problems) {
         problems.invalid(&format!("{field}.credentials"), message);
     }
 }
+
+/// What a line of `authorized_keys` looks like; the proxy reads it.
+fn looks_like_a_key(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let kind = words.next().unwrap_or_default();
+    let is_known = ["ssh-", "ecdsa-sha2-", "sk-"].iter().any(|begin| kind.starts_with(begin));
+    is_known && words.next().is_some_and(|key| key.starts_with("AAAA"))
+}
+
+/// The word of an SSH hop.
+const SSH: &str = "forward+ssh";
 
 /// However it was written: socks is socks5, and no scheme at all is http.
 fn word(protocol: Protocol) -> Option<&'static str> {

@@ -103,3 +103,53 @@ fn what_cannot_be_chained_is_refused_by_name() {
         assert!(of_spec(json!({"url": "tcp://:1", "chain": [{"url": hop}]}), Place::Gateway).is_ok());
     }
 }
+
+#[test]
+fn an_ssh_hop_says_the_same_in_both_spellings() {
+    let url = json!([{
+        "url": "forward+ssh://ann@bastion:22?ping=5s",
+        "credentials": {"secretRef": {"name": "bastion"}}, "ssh": {"knownHosts": {"configMapRef": {"name": "hosts"}}},
+    }]);
+    let fields = json!([{
+        "scheme": "forward+ssh", "nodes": [{"host": "bastion", "port": 22}],
+        "credentials": {"secretRef": {"name": "bastion"}},
+        "ssh": {"knownHosts": {"configMapRef": {"name": "hosts"}}, "keepAlive": "5s"},
+    }]);
+    let (mut by_url, _) = rendered(url, Place::Gateway).unwrap();
+    let (by_fields, _) = rendered(fields, Place::Gateway).unwrap();
+    by_url[0]["credentials"].as_object_mut().unwrap().remove("username");
+    assert_eq!(by_url, by_fields);
+    let ssh = json!({"knownHosts": ["/etc/fairlead/configmaps/hosts/known_hosts"], "keepAlive": "5s"});
+    assert_eq!((&by_fields[0]["ssh"], &by_fields[0]["scheme"]), (&ssh, &json!("forward+ssh")));
+    let url = json!([{"url": "forward+ssh://bastion:22?ssh_key=/k&ssh_known_hosts=/h&secure=false"}]);
+    let (hops, _) = rendered(url, Place::CommandLine).unwrap();
+    assert_eq!(hops[0]["credentials"], json!({"keys": ["/k"]}));
+    assert_eq!(hops[0]["ssh"], json!({"knownHosts": ["/h"], "insecureIgnoreHostKey": true}));
+}
+
+#[test]
+fn an_ssh_hop_has_to_say_whom_it_trusts_in_a_cluster() {
+    let bare = || json!({"scheme": "forward+ssh", "nodes": [{"host": "b", "port": 22}]});
+    let with = |more: Value| {
+        let mut hop = bare();
+        hop.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([hop])
+    };
+    let secret = json!({"secretRef": {"name": "b"}});
+    for (chain, want) in [
+        (with(json!({"ssh": {"insecureIgnoreHostKey": true}})), "spec.chain[0].credentials: is missing"),
+        (with(json!({"credentials": secret})), "spec.chain[0].ssh: no host key is known"),
+        (
+            with(json!({"credentials": secret, "ssh": {"hostKeys": ["nonsense"]}})),
+            "ssh.hostKeys[0]: \"nonsense\" is no",
+        ),
+        (json!([{"url": "forward+ssh://b:22?ssh_key=/k", "ssh": {"insecureIgnoreHostKey": true}}]), "ssh-privatekey"),
+        (json!([{"url": "socks5://b:1", "ssh": {"insecureIgnoreHostKey": true}}]), "spec.chain[0].ssh: is for hops"),
+    ] {
+        let message = rendered(chain.clone(), Place::Gateway).unwrap_err();
+        assert!(message.contains(want), "{chain}: {message}");
+    }
+    assert!(rendered(with(json!({})), Place::Laptop).is_ok(), "there the rest is what ssh would take");
+    let good = json!({"credentials": secret, "ssh": {"hostKeys": ["ssh-ed25519 AAAAC3Nz"]}});
+    assert!(rendered(with(good), Place::Gateway).is_ok());
+}

@@ -105,6 +105,8 @@ pub(super) enum Scope {
     Login,
     Server,
     Tls,
+    /// Whoever proves who it is: by a certificate, or by an SSH host key.
+    Verified,
     Socks5,
     Ssh,
     /// The request names a host.
@@ -146,14 +148,17 @@ impl Scope {
         let is_server = !is_hop && scheme.is_server(has_targets);
         let (protocol, transport) = (scheme.protocol(), scheme.transport());
         let speaks_socks5 = matches!(protocol, Protocol::Socks5 | Protocol::Auto);
+        let is_ssh = transport == Transport::Ssh;
+        let has_tls = transport.is_tls() || transport == Transport::Obfs4 || speaks_socks5;
         match self {
             Self::Any => true,
             Self::Selection => !is_server || protocol == Protocol::Relay,
             Self::Login => is_hop || (is_server && protocol != Protocol::Sni),
             Self::Server => is_server,
-            Self::Tls => transport.is_tls() || transport == Transport::Obfs4 || speaks_socks5,
+            Self::Tls => has_tls,
+            Self::Verified => has_tls || is_ssh,
             Self::Socks5 => speaks_socks5,
-            Self::Ssh => transport == Transport::Ssh,
+            Self::Ssh => is_ssh,
             Self::Host => names_a_host(scheme),
             Self::Path => is_websocket(transport) || matches!(transport, Transport::H2 | Transport::H2c),
             Self::Ws => is_websocket(transport),
@@ -210,6 +215,8 @@ mod tests {
             (Scope::Login, "sni", Role::Listen, false, false),
             (Scope::Tls, "tcp", Role::Listen, true, false),
             (Scope::Tls, "socks5", Role::Hop, false, true),
+            (Scope::Tls, "forward+ssh", Role::Hop, false, false),
+            (Scope::Verified, "forward+ssh", Role::Hop, false, true),
             (Scope::Kcp, "forward+kcp", Role::Hop, false, true),
             (Scope::Path, "http", Role::Hop, false, false),
         ] {

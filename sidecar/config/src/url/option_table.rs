@@ -43,7 +43,7 @@ pub const OPTIONS: &[OptionRow] = &[
     row(O::Anonymous, "anonymous", Kind::Flag, Scope::Server, Field("server.anonymous"), Elsewhere),
     row(O::AllowTargets, "allow_targets", Kind::Networks, Scope::Server, Field("server.allowTargets"), Elsewhere),
     row(O::AllowBind, "allow_bind", Kind::PortRanges, Scope::Server, Field("server.allowBind"), Elsewhere),
-    row(O::Secure, "secure", Kind::Flag, Scope::Tls, Elsewhere, Field("tls.insecureSkipVerify")),
+    row(O::Secure, "secure", Kind::Flag, Scope::Verified, Elsewhere, Field("tls.insecureSkipVerify")),
     row(O::Ca, "ca", Kind::Text, Scope::Tls, NoField, Field("tls.ca")),
     row(O::Cert, "cert", Kind::Text, Scope::Tls, Field("tls.certificate"), Field("tls.certificate")),
     row(O::Key, "key", Kind::Text, Scope::Tls, Field("tls.certificate"), Field("tls.certificate")),

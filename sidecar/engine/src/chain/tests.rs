@@ -264,7 +264,7 @@ async fn an_error_names_the_hop_its_node_and_its_protocol() {
         timeout: Duration::from_secs(5),
         judges: tokio_util::task::TaskTracker::new(),
         secrets: Arc::default(),
-        path: Path::whole(hops(&plan.chain, &[], "f", &Changes::new())),
+        path: Path::whole(hops(&plan.chain, &[], "f", &Changes::new(), &Pool::new([]))),
     };
     let error = reach(dialer, Arc::new(target.address.clone())).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("hop 1 {}: socks5: the hop speaks something else", proxy.address)), "{error}");

@@ -74,7 +74,7 @@ impl LocalTcp {
     pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, context: &Context) -> io::Result<Self> {
         let listener = Arc::new(accept::listen(listening_address(&plan.listen)?)?);
         let name = key.to_string();
-        let hops = chain::hops(&plan.chain, &[], &name, &context.changes);
+        let hops = chain::hops(&plan.chain, &[], &name, &context.changes, &context.ssh);
         let shared = Arc::new(Shared {
             key: key.clone(),
             plan: ArcSwap::from_pointee(plan.clone()),
@@ -109,7 +109,7 @@ impl LocalTcp {
     pub(crate) fn update(&mut self, plan: &ForwardPlan, context: &Context) {
         self.shared.group.reconfigure(plan.rules, &plan.targets);
         let name = self.shared.key.to_string();
-        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes);
+        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes, &context.ssh);
         self.shared.hops.store(Arc::new(hops));
         self.shared.control.set_max_connections(plan.max_connections);
         let old = self.shared.plan.swap(Arc::new(plan.clone()));
@@ -169,7 +169,7 @@ impl LocalTcp {
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
         let Shared { clients, bytes, group, hops, control, .. } = &*self.shared;
         let hops = hops.load();
-        let of_hops = hops.iter().flat_map(|hop| node_stats(Some(hop.number()), &hop.nodes(), &hop.report()));
+        let of_hops = hops.iter().flat_map(|hop| hop.stats());
         let nodes = of_hops.chain(node_stats(None, &group.nodes(), &group.report()));
         ForwardStats {
             key: key.clone(),

@@ -41,7 +41,7 @@ use crate::{
     forward::{accept_trouble, listening_address},
     plan::{ForwardPlan, ServerPlan, ServerProtocol},
     relay::ByteCounters,
-    report::{ForwardStats, node_stats},
+    report::ForwardStats,
     resolve::Resolver,
     secrets::Secrets,
     stats::ClientCounters,
@@ -103,7 +103,7 @@ impl Server {
         context: &Context,
     ) -> io::Result<Self> {
         let listener = Arc::new(accept::listen(listening_address(&plan.listen)?)?);
-        let hops = chain::hops(&plan.chain, &[], &key.to_string(), &context.changes);
+        let hops = chain::hops(&plan.chain, &[], &key.to_string(), &context.changes, &context.ssh);
         let shared = Arc::new(Shared {
             key: key.clone(),
             running: ArcSwap::from_pointee(Running::new(protocol, plan)?),
@@ -139,7 +139,7 @@ impl Server {
     /// Takes a new plan for the same listener; established connections go on under the old one.
     pub(crate) fn update(&mut self, plan: &ForwardPlan, protocol: ServerProtocol, context: &Context) {
         let name = self.shared.key.to_string();
-        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes);
+        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes, &context.ssh);
         self.shared.hops.store(Arc::new(hops));
         self.shared.control.set_max_connections(plan.max_connections);
         if let Ok(running) = Running::new(protocol, plan) {
@@ -188,7 +188,7 @@ impl Server {
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
         let Shared { clients, bytes, hops, control, .. } = &*self.shared;
         let hops = hops.load();
-        let nodes = hops.iter().flat_map(|hop| node_stats(Some(hop.number()), &hop.nodes(), &hop.report()));
+        let nodes = hops.iter().flat_map(|hop| hop.stats());
         ForwardStats {
             key: key.clone(),
             accepted: clients.accepted.load(Relaxed),

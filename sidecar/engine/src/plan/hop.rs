@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use fairlead_config::{Forward, Hop, HopCredentials, HopTls, HostPort, Protocol, Scheme, Support, defaults};
+use fairlead_config::{
+    Forward, Hop, HopCredentials, HopSsh, HopTls, HostPort, Protocol, Scheme, Support, Transport, defaults,
+};
 
 use super::Recipe;
 use crate::selector::Rules;
@@ -24,6 +26,7 @@ pub(crate) struct HopSettings {
     /// SOCKS5: encryption is not offered.
     pub(crate) no_tls: bool,
     pub(crate) tls: HopTls,
+    pub(crate) ssh: HopSsh,
 }
 
 /// What is asked of a hop.
@@ -38,6 +41,8 @@ pub(crate) enum HopProtocol {
     Ss,
     /// The stream is the connection.
     Forward,
+    /// SSH port forwarding: a channel is the connection.
+    Ssh,
 }
 
 /// What each word means of a hop.
@@ -102,9 +107,12 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
 
 fn protocol(text: &str) -> Result<HopProtocol, String> {
     let scheme = text.parse::<Scheme>().ok().filter(|scheme| scheme.hop_support() == Support::Built);
-    let known = scheme.and_then(|scheme| PROTOCOLS.into_iter().find(|(protocol, _)| *protocol == scheme.protocol()));
-    known
-        .map(|(_, protocol)| protocol)
+    let known = |scheme: Scheme| match (scheme.protocol(), scheme.transport()) {
+        (Protocol::Forward, Transport::Ssh) => Some(HopProtocol::Ssh),
+        (protocol, _) => PROTOCOLS.into_iter().find(|(known, _)| *known == protocol).map(|(_, protocol)| protocol),
+    };
+    scheme
+        .and_then(known)
         .ok_or_else(|| format!("this proxy can't go through scheme {text:?}; restart it with a newer image"))
 }
 
@@ -142,8 +150,25 @@ fn wrong(hop: &Hop, protocol: HopProtocol) -> Vec<String> {
             protocol == HopProtocol::Ss && hop.credentials.is_none(),
             "\"ss\" needs credentials: the cipher as the user, and the password".to_owned(),
         ),
+        (
+            hop.ssh.is_some() && protocol != HopProtocol::Ssh,
+            format!("ssh is for hops \"forward+ssh\", and not for {:?}; leave it out", hop.scheme),
+        ),
+        (
+            protocol == HopProtocol::Ssh && hop.credentials.is_none(),
+            "credentials are missing; name a user with a password or a key".to_owned(),
+        ),
+        (
+            protocol == HopProtocol::Ssh && !hop.ssh.as_ref().is_some_and(judges),
+            "no host key is known; write ssh.knownHosts or ssh.hostKeys".to_owned(),
+        ),
     ];
     checks.into_iter().filter_map(|(wrong, message)| wrong.then_some(message)).collect()
+}
+
+/// Whether there is anything to judge a server by.
+fn judges(ssh: &HopSsh) -> bool {
+    ssh.insecure_ignore_host_key || !ssh.host_keys.is_empty() || !ssh.known_hosts.is_empty()
 }
 
 fn plan(hop: Hop, protocol: HopProtocol, hedge_delay: Duration) -> HopPlan {
@@ -161,6 +186,7 @@ fn plan(hop: Hop, protocol: HopProtocol, hedge_delay: Duration) -> HopPlan {
             credentials: hop.credentials,
             no_tls: hop.socks5.is_some_and(|socks5| socks5.no_tls),
             tls: hop.tls.unwrap_or_default(),
+            ssh: hop.ssh.unwrap_or_default(),
         },
     }
 }
@@ -206,6 +232,11 @@ mod tests {
             ("scheme: ss", true, "needs credentials"),
             ("scheme: ss, credentials: {username: chacha20}", false, "targets is empty"),
             ("scheme: forward, credentials: {username: a}", false, "takes no credentials"),
+            ("scheme: forward+ssh, ssh: {insecureIgnoreHostKey: true}", true, "credentials are missing"),
+            ("scheme: forward+ssh, credentials: {username: a}", true, "no host key is known"),
+            ("scheme: forward+ssh, credentials: {username: a}, ssh: {keepAlive: 5s}", true, "no host key is known"),
+            ("scheme: forward+ssh, credentials: {username: a}, ssh: {knownHosts: [/k]}", false, "targets is empty"),
+            ("scheme: http, ssh: {knownHosts: [/k]}", true, "ssh is for hops"),
         ] {
             let (_, problems) = planned(hop, has_targets);
             assert!(problems.contains(want), "{hop}: {problems}");

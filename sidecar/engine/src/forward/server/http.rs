@@ -221,6 +221,7 @@ fn status(refusal: &Refusal) -> StatusCode {
             | DialCause::Other(_)
             | DialCause::Handshake(_)
             | DialCause::Login(_)
+            | DialCause::HostKey(_)
             | DialCause::Rejected(_),
         ) => StatusCode::BAD_GATEWAY,
     }

@@ -128,6 +128,7 @@ fn status(refusal: &Refusal) -> Status {
             DialCause::Other(_)
             | DialCause::Handshake(_)
             | DialCause::Login(_)
+            | DialCause::HostKey(_)
             | DialCause::Rejected(_)
             | DialCause::Credentials(_)
             | DialCause::NoSourcePort

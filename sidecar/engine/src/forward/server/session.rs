@@ -190,7 +190,9 @@ pub(super) fn watch_closely(client: &Stream, control: Option<TcpStream>, carries
     let stream = match (client, &control) {
         (Stream::Tcp(socket), _) => socket.stream(),
         (Stream::Layered(_) | Stream::Late(_), Some(control)) => control,
-        (Stream::Layered(_) | Stream::Late(_), None) => return Err(io::ErrorKind::Unsupported.into()),
+        (Stream::Layered(_) | Stream::Late(_), None) | (Stream::Session(_), _) => {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
     };
     let keep_alive = TcpKeepalive::new().with_time(WATCH_IDLE).with_interval(WATCH_INTERVAL);
     let socket = SockRef::from(stream);

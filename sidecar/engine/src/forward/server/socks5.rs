@@ -96,6 +96,7 @@ fn code(refusal: &Refusal) -> Code {
             DialCause::Other(_)
             | DialCause::Handshake(_)
             | DialCause::Login(_)
+            | DialCause::HostKey(_)
             | DialCause::Rejected(_)
             | DialCause::Credentials(_)
             | DialCause::NoSourcePort

@@ -1,0 +1,152 @@
+//! One channel of a session as a stream: bytes both ways, a half-close carried each way (RFC 4254 section 5.3).
+//! Invariant: an end that the server has not said is an error, and never the end of the stream.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use russh::{Channel, ChannelMsg, ChannelWriteHalf, client::Msg};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::Handle,
+};
+
+use super::traffic::{Flow, Traffic};
+
+/// A channel. Dropped, it is closed.
+pub(crate) struct ChannelStream {
+    traffic: Arc<Traffic>,
+    flow: Arc<Flow>,
+    /// The session's, where a dropped channel is closed.
+    runtime: Handle,
+    half: Option<ChannelWriteHalf<Msg>>,
+    writer: Pin<Box<dyn AsyncWrite + Send + Sync>>,
+    /// Read from the channel and not yet by the client, from a place on.
+    rest: Option<(ChannelMsg, usize)>,
+    /// The server sends nothing more.
+    ended: bool,
+    /// The server takes nothing more.
+    closed: bool,
+}
+
+impl ChannelStream {
+    pub(super) fn new(channel: Channel<Msg>, traffic: Arc<Traffic>, runtime: Handle) -> Self {
+        let flow = traffic.flow(channel.id());
+        let (reader, half) = channel.split();
+        *flow.reader() = Some(reader);
+        let writer = Box::pin(half.make_writer());
+        Self { traffic, flow, runtime, half: Some(half), writer, rest: None, ended: false, closed: false }
+    }
+
+    /// The next message; none when the session has ended.
+    fn poll_message(&self, cx: &mut Context<'_>) -> Poll<io::Result<Option<ChannelMsg>>> {
+        let mut reader = self.flow.reader();
+        match reader.as_mut() {
+            Some(reader) => pin!(reader.wait()).poll(cx).map(Ok),
+            None => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the channel was ended, since nobody read it while it held up others",
+            ))),
+        }
+    }
+
+    /// Reads until there is data or the end.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.rest.is_none() && !self.ended {
+            match ready!(self.poll_message(cx))? {
+                Some(message @ ChannelMsg::Data { .. }) => {
+                    if let ChannelMsg::Data { data } = &message {
+                        self.traffic.taken(&self.flow, data.len());
+                    }
+                    self.rest = Some((message, 0));
+                }
+                Some(ChannelMsg::Eof) => self.ended = true,
+                Some(ChannelMsg::Close) => (self.ended, self.closed) = (true, true),
+                Some(ChannelMsg::ExtendedData { data, .. }) => self.traffic.taken(&self.flow, data.len()),
+                Some(_) => {}
+                None => return Poll::Ready(Err(session_ended())),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Looks whether the channel was closed meanwhile, once nobody else reads what it says.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        while self.ended && !self.closed {
+            match ready!(self.poll_message(cx)) {
+                Ok(Some(ChannelMsg::Close)) => self.closed = true,
+                Ok(Some(_)) => {}
+                Ok(None) => return Poll::Ready(session_ended()),
+                Err(error) => return Poll::Ready(error),
+            }
+        }
+        if self.closed {
+            return Poll::Ready(io::Error::new(io::ErrorKind::BrokenPipe, "the SSH server closed the channel"));
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for ChannelStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_rest(cx))?;
+        let Some((ChannelMsg::Data { data }, at)) = &mut this.rest else { return Poll::Ready(Ok(())) };
+        let count = buffer.remaining().min(data.len() - *at);
+        buffer.put_slice(&data[*at..*at + count]);
+        *at += count;
+        if *at == data.len() {
+            this.rest = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ChannelStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if let Poll::Ready(error) = this.poll_closed(cx) {
+            return Poll::Ready(Err(error));
+        }
+        this.writer.as_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().writer.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.closed {
+            return Poll::Ready(Ok(()));
+        }
+        this.writer.as_mut().poll_shutdown(cx)
+    }
+}
+
+impl Drop for ChannelStream {
+    fn drop(&mut self) {
+        let Some(half) = self.half.take() else { return };
+        self.traffic.forget(half.id());
+        // An error says that the session is gone, and the channel with it.
+        self.runtime.spawn(async move { half.close().await });
+    }
+}
+
+impl fmt::Debug for ChannelStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChannelStream")
+    }
+}
+
+fn session_ended() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the SSH session ended")
+}

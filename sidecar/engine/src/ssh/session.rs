@@ -1,0 +1,201 @@
+//! One SSH connection to a hop's node: handshake, login, and channels on demand (RFC 4254 section 7.2). It lives on the
+//! worker it was made on, carries channels of connections on any, and ends when nobody names it and no channel is left.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use fairlead_config::{HopSsh, HostPort, defaults};
+use russh::{ChannelOpenFailure, Preferred, SshId, cipher, client};
+use tokio::{runtime::Handle, time::sleep};
+
+use super::{
+    authenticate::authenticate,
+    channel::ChannelStream,
+    handler::{Users, Watch},
+    papers::Papers,
+    traffic::{BACKLOG, CHANNEL_MESSAGES, Traffic},
+};
+use crate::{dial::DialCause, group::Chosen, protocol::Fault, stream::Stream};
+
+/// Signs of life that may stay unanswered: with the third the server is given up.
+const UNANSWERED: usize = 2;
+/// How often a session is looked at.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
+/// Refused channels after which a new session is begun: `russh` keeps a record of each until the session ends.
+const REFUSALS_LIMIT: u32 = 1_000;
+/// AES-GCM costs half of what ChaCha20 costs where the processor helps, which all of ours do.
+const CIPHERS: [cipher::Name; 5] =
+    [cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
+
+/// A session that is logged in.
+pub(crate) struct Session {
+    handle: client::Handle<Watch>,
+    traffic: Arc<Traffic>,
+    users: Arc<Users>,
+    papers: Arc<Papers>,
+    runtime: Handle,
+    refusals: AtomicU32,
+    /// New channels go to others.
+    retired: AtomicBool,
+}
+
+impl Session {
+    /// Shakes hands over a connection to `node`, and logs in. The caller sets the time limit.
+    pub(crate) async fn begin(
+        stream: Stream,
+        node: Arc<HostPort>,
+        papers: Arc<Papers>,
+        ssh: &HopSsh,
+    ) -> Result<Arc<Self>, DialCause> {
+        let config = Arc::new(config(&node, &papers, ssh));
+        let (traffic, users) = (Arc::new(Traffic::new()), Arc::new(Users::default()));
+        let watch =
+            Watch { node, papers: Arc::clone(&papers), traffic: Arc::clone(&traffic), users: Arc::clone(&users) };
+        let handle = client::connect_stream(config, stream, watch).await;
+        let mut handle = handle.map_err(super::handler::Failure::cause)?;
+        authenticate(&mut handle, &papers.login).await?;
+        let session = Arc::new(Self {
+            handle,
+            traffic,
+            users,
+            papers,
+            runtime: Handle::current(),
+            refusals: AtomicU32::new(0),
+            retired: AtomicBool::new(false),
+        });
+        tokio::spawn(look_after(Arc::downgrade(&session)));
+        Ok(session)
+    }
+
+    /// Asks the server to connect to `target`. After half of `limit` the server is asked whether it is there at all.
+    pub(crate) async fn open(self: &Arc<Self>, target: &HostPort, limit: Duration) -> Result<ChannelStream, Fault> {
+        let (session, target) = (Arc::clone(self), target.clone());
+        // A task of its own: the answer to a question that nobody waits for any more is a channel to be closed.
+        let mut opening = self.runtime.spawn(async move { session.open_channel(target).await });
+        let opened = tokio::select! {
+            opened = &mut opening => opened,
+            () = sleep(limit / 2) => {
+                self.ping();
+                opening.await
+            }
+        };
+        opened.unwrap_or_else(|_| Err(ended()))
+    }
+
+    async fn open_channel(&self, target: HostPort) -> Result<ChannelStream, Fault> {
+        let host = if target.host.is_empty() { "localhost" } else { &target.host };
+        match self.handle.channel_open_direct_tcpip(host, target.port.into(), "127.0.0.1", 0).await {
+            Ok(channel) => Ok(ChannelStream::new(channel, Arc::clone(&self.traffic), self.runtime.clone())),
+            Err(russh::Error::ChannelOpenFailure(why)) => {
+                self.refusals.fetch_add(1, Relaxed);
+                Err(refused(&why))
+            }
+            Err(_) => Err(ended()),
+        }
+    }
+
+    fn ping(self: &Arc<Self>) {
+        let session = Arc::clone(self);
+        self.runtime.spawn(async move {
+            if session.handle.send_ping().await.is_ok() && !session.handle.is_closed() {
+                session.traffic.note_heard();
+            }
+        });
+    }
+
+    /// What a request that got no answer since `asked` says of the server.
+    pub(crate) fn silence(&self, asked: Instant, limit: Duration) -> Fault {
+        if self.traffic.is_held() {
+            return Fault::Hop(DialCause::Shortage("channels to the hop are full and nobody reads them".to_owned()));
+        }
+        if self.traffic.is_silent_since(asked) {
+            self.retired.store(true, Relaxed);
+            return Fault::Hop(DialCause::Timeout(limit));
+        }
+        Fault::Address(DialCause::Timeout(limit))
+    }
+
+    /// Remembers for whom the server falls silent, if it does.
+    pub(crate) fn is_used_by(&self, chosen: Chosen, hop: u32) {
+        self.users.add(chosen, hop);
+    }
+
+    /// Whether the connection is gone.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// Whether new channels may go to it.
+    pub(super) fn takes_channels(&self, papers: &Papers) -> bool {
+        let is_worn = self.refusals.load(Relaxed) >= REFUSALS_LIMIT;
+        !self.has_ended() && !self.retired.load(Relaxed) && !is_worn && *self.papers == *papers
+    }
+
+    /// How much a new channel would have to wait behind: backlog first, then channels.
+    pub(super) fn load(&self) -> (i64, usize) {
+        let backlog = self.traffic.backlog();
+        (if backlog > BACKLOG { backlog } else { 0 }, self.traffic.channel_count())
+    }
+
+    /// What waits to be read, in bytes.
+    pub(crate) fn backlog(&self) -> u64 {
+        u64::try_from(self.traffic.backlog()).unwrap_or_default()
+    }
+}
+
+/// Ends a channel that holds up others, as long as the session is there.
+async fn look_after(session: Weak<Session>) {
+    loop {
+        sleep(LOOK_PAUSE).await;
+        let Some(session) = session.upgrade().filter(|session| !session.has_ended()) else { return };
+        if let Some(id) = session.traffic.end_stalled() {
+            tracing::warn!(channel = %id, "ended an ssh channel that nobody read while it held up others");
+        }
+    }
+}
+
+fn config(node: &HostPort, papers: &Papers, ssh: &HopSsh) -> client::Config {
+    let keep_alive = ssh.keep_alive.unwrap_or(defaults::SSH_KEEP_ALIVE);
+    client::Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Fairlead_", env!("CARGO_PKG_VERSION")))),
+        channel_buffer_size: CHANNEL_MESSAGES,
+        keepalive_interval: Some(keep_alive).filter(|interval| !interval.is_zero()),
+        keepalive_max: UNANSWERED,
+        preferred: Preferred {
+            key: papers.trust.algorithms(&node.host, node.port).into(),
+            host_key_certificates: papers.trust.certificate_algorithms(&node.host, node.port).into(),
+            cipher: Cow::Borrowed(&CIPHERS),
+            ..Preferred::DEFAULT
+        },
+        ..client::Config::default()
+    }
+}
+
+fn refused(why: &ChannelOpenFailure) -> Fault {
+    let said = |line: &str| Fault::Address(DialCause::Rejected(line.to_owned()));
+    match why {
+        ChannelOpenFailure::ConnectFailed => said("the SSH server can't connect to it"),
+        ChannelOpenFailure::AdministrativelyProhibited => {
+            said("the SSH server forbids it; see AllowTcpForwarding and PermitOpen there")
+        }
+        ChannelOpenFailure::ResourceShortage => said("the SSH server is short of resources"),
+        ChannelOpenFailure::UnknownChannelType => {
+            Fault::Hop(DialCause::Handshake("ssh: the server forwards no ports".to_owned()))
+        }
+        ChannelOpenFailure::Other { reason, .. } => said(&format!("the SSH server refused: {reason}")),
+    }
+}
+
+fn ended() -> Fault {
+    Fault::Hop(DialCause::Handshake("ssh: the session ended".to_owned()))
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
