@@ -10,8 +10,11 @@ mod jobs;
 mod keeper;
 mod known;
 mod leading;
+mod mounts;
+mod moves;
 mod observation;
 mod pods;
+mod rolls;
 mod settlement;
 mod statuses;
 mod unseen;
@@ -63,6 +66,8 @@ struct Controller {
     members: Index,
     /// Pods by proxy.
     pods: Index,
+    /// Services by the proxy that they lead to.
+    services: Index,
 }
 
 /// Watches, and writes while this operator leads, until `stop`. Errors are those of the first listing.
@@ -77,8 +82,8 @@ pub async fn run(
     let (caches, mut changes) = Caches::start(&options.client, &options.namespaces, &tasks);
     let mut leads = leader.watch();
     let writer = Writer { client, leader, telemetry: Arc::clone(&telemetry) };
-    let (members, pods) = (Index::default(), Index::default());
-    let mut controller = Controller { caches, options, keeper, writer, members, pods };
+    let (members, pods, services) = Default::default();
+    let mut controller = Controller { caches, options, keeper, writer, members, pods, services };
     tokio::select! {
         listed = controller.list(&mut changes) => listed?,
         () = stop.cancelled() => return Ok(()),
@@ -145,6 +150,7 @@ impl Controller {
         match change {
             Change::PortForward(name, proxy) => self.members.place(name, proxy),
             Change::Pod(name, proxy) => self.pods.place(name, proxy),
+            Change::Service(name, proxy) => self.services.place(name, proxy),
             Change::Child(proxy) => vec![proxy],
             Change::Everything => {
                 self.count_anew();
@@ -155,16 +161,15 @@ impl Controller {
 
     /// Brings both indexes in line with what is there: while a watch begins, its objects are told before they are there.
     fn count_anew(&mut self) {
-        let Caches { port_forwards, gateway_pods, sidecar_pods, .. } = &self.caches;
-        let gone: Vec<_> = self.members.objects().filter(|name| port_forwards.get(name).is_none()).cloned().collect();
-        gone.into_iter().for_each(|name| drop(self.members.place(name, None)));
-        let has_pod = |name| gateway_pods.get(name).is_some() || sidecar_pods.get(name).is_some();
-        let gone: Vec<_> = self.pods.objects().filter(|name| !has_pod(name)).cloned().collect();
-        gone.into_iter().for_each(|name| drop(self.pods.place(name, None)));
+        let Caches { port_forwards, gateway_pods, sidecar_pods, services, .. } = &self.caches;
+        self.members.keep(|name| port_forwards.get(name).is_some());
+        self.pods.keep(|name| gateway_pods.get(name).is_some() || sidecar_pods.get(name).is_some());
+        self.services.keep(|name| services.get(name).is_some());
         for present in self.caches.present() {
             match present {
                 Change::PortForward(name, proxy) => drop(self.members.place(name, proxy)),
                 Change::Pod(name, proxy) => drop(self.pods.place(name, proxy)),
+                Change::Service(name, proxy) => drop(self.services.place(name, proxy)),
                 Change::Child(_) | Change::Everything => {}
             }
         }

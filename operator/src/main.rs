@@ -122,10 +122,11 @@ fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
 }
 
 async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let settings = match &args.settings {
+    let mut settings = match &args.settings {
         Some(path) => Settings::load(path)?,
         None => Settings::of_image(args.image.clone()),
     };
+    settings.operator_namespace = Some(args.namespace.clone());
     let times = AuthorityTimes::of(args.ca_lifetime, args.ca_publish_ahead).context("--ca-lifetime")?;
     let telemetry = Arc::new(Telemetry::new());
     telemetry::serve(&args.metrics_addr, Arc::clone(&telemetry))

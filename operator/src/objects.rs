@@ -16,7 +16,7 @@ pub(crate) mod golden;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fairlead_api::{Effective, PortForward, render::Verdict};
 use fairlead_config::{HostPort, Scheme, Transport};
@@ -38,7 +38,7 @@ pub(crate) use container::{Waiting, container};
 pub use deployment::replicas;
 pub use metadata::add_owners;
 pub(crate) use references::references_of;
-pub use references::{CONFIG_MAPS_DIR, Reference, SECRETS_DIR, references};
+pub use references::{CONFIG_MAPS_DIR, Reference, SECRETS_DIR, mounted, references};
 pub use service::service;
 
 /// One PortForward of a proxy, accepted or suspended.
@@ -54,6 +54,8 @@ pub struct Gateway<'a> {
     pub id: &'a ProxyId,
     /// Its PortForwards, refused ones left out.
     pub members: &'a [Member<'a>],
+    /// What its pods mount besides the configuration.
+    pub references: &'a BTreeSet<Reference>,
     /// The configuration document.
     pub config: &'a str,
     /// The certificates (PEM) of which the operator shows one.

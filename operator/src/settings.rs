@@ -37,6 +37,9 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     #[serde(default)]
     pub sidecar: SidecarSettings,
+    /// Where the operator's pods are, as far as that is known; no part of the file.
+    #[serde(skip)]
+    pub operator_namespace: Option<String>,
 }
 
 /// What an installation says about gateways.
@@ -108,6 +111,7 @@ impl Settings {
             drain_timeout: drain_timeout(),
             gateway: GatewaySettings::default(),
             sidecar: SidecarSettings::default(),
+            operator_namespace: None,
         }
     }
 

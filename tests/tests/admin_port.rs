@@ -131,6 +131,7 @@ fn what_is_no_configuration_is_refused_and_what_runs_goes_on() {
         ("", 400, "configuration"),
         ("version: 1\nrevision: 2\nforwards: [", 400, "line"),
         ("revision: 2\n", 400, "version"),
+        (&document(1 << 53, port, &target, ""), 400, "revision"),
         (&padding(1 << 20), 413, "1024 KiB"),
     ] {
         let answer = operator.push(scene.admin, body).expect("an answer");

@@ -19,7 +19,7 @@ mod equivalence_tests;
 #[cfg(test)]
 mod tests;
 
-use fairlead_config::{Config, Forward, ForwardKey};
+use fairlead_config::{Config, Forward, ForwardKey, defaults};
 
 use crate::{PortForward, manifest::DEFAULT_NAMESPACE};
 use candidate::Candidate;
@@ -58,8 +58,13 @@ impl Rendering {
 
 /// Renders every object that shares one proxy.
 pub fn render(objects: &[PortForward], place: Place) -> Rendering {
+    render_beside(objects, place, &defaults::RESERVED_PORTS)
+}
+
+/// Renders every object that shares one proxy, whose own ports are `reserved`.
+pub fn render_beside(objects: &[PortForward], place: Place, reserved: &[u16]) -> Rendering {
     let candidates = objects.iter().map(|object| candidate::of(object, place)).collect();
-    let settled = settle::settle(objects, candidates, place);
+    let settled = settle::settle(objects, candidates, (place, reserved));
     let mut forwards: Vec<Forward> = settled
         .iter()
         .filter_map(|result| result.as_ref().ok())

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::index::ObjectName;
-use crate::names::{MANAGED_BY, PROXY_LABEL, ProxyId, SIDECAR_LABEL};
+use crate::names::{CONTAINER, MANAGED_BY, PROXY_LABEL, ProxyId, SIDECAR_LABEL};
 
 /// Where `kubectl apply` writes the whole object once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -42,7 +42,9 @@ pub(super) enum Change {
     PortForward(ObjectName, Option<ProxyId>),
     /// A proxy's pod; no proxy if it is gone.
     Pod(ObjectName, Option<ProxyId>),
-    /// Something the operator made for a proxy.
+    /// The Service of a PortForward, and the proxy that it leads to; no proxy if it is gone.
+    Service(ObjectName, Option<ProxyId>),
+    /// Something else that the operator made for a proxy.
     Child(ProxyId),
     /// A watch began anew: whatever is gone meanwhile was not told.
     Everything,
@@ -107,7 +109,7 @@ impl Caches {
             sidecar_pods: watches.start(SIDECAR_LABEL, strip_pod, sidecar_pod),
             config_maps: watches.start(&ours, |_| {}, |child: &ConfigMap, _| of_child(child)),
             deployments: watches.start(&ours, |_| {}, |child: &Deployment, _| of_child(child)),
-            services: watches.start(&ours, |service| service.status = None, |child: &Service, _| of_child(child)),
+            services: watches.start(&ours, |service| service.status = None, service),
             budgets: watches.start(&ours, |_| {}, |child: &PodDisruptionBudget, _| of_child(child)),
             policies: watches.start(&ours, |_| {}, |child: &NetworkPolicy, _| of_child(child)),
         };
@@ -199,7 +201,7 @@ fn sidecar_pod(pod: &Pod, gone: bool) -> Option<Change> {
 }
 
 fn gateway(pod: &Pod) -> Option<ProxyId> {
-    ProxyId::of_object(&pod.namespace()?, pod.labels().get(PROXY_LABEL)?)
+    labelled(pod)
 }
 
 fn sidecar(pod: &Pod) -> Option<ProxyId> {
@@ -207,8 +209,16 @@ fn sidecar(pod: &Pod) -> Option<ProxyId> {
     Some(ProxyId { namespace: pod.namespace()?, kind })
 }
 
+fn service(service: &Service, gone: bool) -> Option<Change> {
+    Some(Change::Service(name_of(service), if gone { None } else { labelled(service) }))
+}
+
 fn of_child<K: Resource>(child: &K) -> Option<Change> {
-    ProxyId::of_object(&child.namespace()?, child.labels().get(PROXY_LABEL)?).map(Change::Child)
+    labelled(child).map(Change::Child)
+}
+
+fn labelled<K: Resource>(object: &K) -> Option<ProxyId> {
+    ProxyId::of_object(&object.namespace()?, object.labels().get(PROXY_LABEL)?)
 }
 
 /// Drops what nobody reads and what may be as large as the object itself.
@@ -219,13 +229,14 @@ fn strip_metadata(metadata: &mut ObjectMeta) {
     }
 }
 
-/// Keeps what `pods` reads: containers by name, address and readiness.
+/// Keeps what `pods` reads: containers by name and what they mount, address and readiness.
 fn strip_pod(pod: &mut Pod) {
     if let Some(spec) = &mut pod.spec {
         let containers = std::mem::take(&mut spec.containers);
         let init_containers = spec.init_containers.take();
         *spec = k8s_openapi::api::core::v1::PodSpec::default();
         let bare = |container: k8s_openapi::api::core::v1::Container| k8s_openapi::api::core::v1::Container {
+            volume_mounts: container.volume_mounts.filter(|_| container.name == CONTAINER),
             name: container.name,
             ..Default::default()
         };
@@ -250,22 +261,25 @@ fn strip_pod(pod: &mut Pod) {
 }
 
 impl Caches {
-    /// Every PortForward and every pod, as if each had just come.
+    /// Every PortForward, every pod and every Service, as if each had just come.
     pub(super) fn present(&self) -> Vec<Change> {
-        let forwards = self.port_forwards.all();
-        let (gateways, sidecars) = (self.gateway_pods.all(), self.sidecar_pods.all());
-        let forwards = forwards.iter().filter_map(|object| port_forward(object, false));
-        let pods = gateways.iter().filter_map(|pod| gateway_pod(pod, false));
-        forwards.chain(pods).chain(sidecars.iter().filter_map(|pod| sidecar_pod(pod, false))).collect()
+        fn changes<'a, K: Resource<DynamicType = ()> + Clone>(
+            cache: &'a Cache<K>,
+            change: fn(&K, bool) -> Option<Change>,
+        ) -> impl Iterator<Item = Change> + 'a {
+            cache.all().into_iter().filter_map(move |object| change(&object, false))
+        }
+        let pods = changes(&self.gateway_pods, gateway_pod).chain(changes(&self.sidecar_pods, sidecar_pod));
+        changes(&self.port_forwards, port_forward).chain(pods).chain(changes(&self.services, service)).collect()
     }
 
     /// Every proxy that has a ConfigMap or a Deployment.
     pub(super) fn proxies_of_children(&self) -> Vec<ProxyId> {
-        fn id<K: Resource>(child: &K) -> Option<ProxyId> {
-            ProxyId::of_object(&child.namespace()?, child.labels().get(PROXY_LABEL)?)
-        }
         let maps = self.config_maps.all();
         let deployments = self.deployments.all();
-        maps.iter().filter_map(|map| id(&**map)).chain(deployments.iter().filter_map(|d| id(&**d))).collect()
+        maps.iter()
+            .filter_map(|map| labelled(&**map))
+            .chain(deployments.iter().filter_map(|d| labelled(&**d)))
+            .collect()
     }
 }

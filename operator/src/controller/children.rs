@@ -1,12 +1,16 @@
 //! Which writes bring a proxy's objects in line: from members, verdicts and what is there to an ordered list. Pure.
 //! Services come first, since a name that is somebody else's must be known before anything runs under it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use fairlead_api::{
     PortForward,
     render::{Verdict, key_of},
 };
+use fairlead_config::ForwardKey;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::Value;
@@ -19,7 +23,7 @@ use super::{
 };
 use crate::{
     names::{ProxyId, ProxyKind},
-    objects::{self, Gateway, GatewayObjects, Member},
+    objects::{self, Gateway, GatewayObjects, Member, Reference},
     settings::Settings,
 };
 
@@ -27,7 +31,13 @@ use crate::{
 pub(super) struct Proxy<'a> {
     pub(super) id: &'a ProxyId,
     pub(super) members: &'a [PortForward],
+    /// Members whose Service still leads to another proxy.
+    pub(super) comers: &'a BTreeSet<ForwardKey>,
+    /// Whether it serves PortForwards on that are another proxy's by now.
+    pub(super) some_leave: bool,
     pub(super) settlement: &'a Settlement,
+    /// What its pods mount besides the configuration.
+    pub(super) references: &'a BTreeSet<Reference>,
     pub(super) ca: &'a str,
     pub(super) settings: &'a Settings,
 }
@@ -44,21 +54,18 @@ impl Proxy<'_> {
         self.all().filter(is_valid)
     }
 
-    /// Those, and the refused ones whose last accepted spec goes on: all that the proxy's objects are for.
     fn served(&self) -> Vec<Member<'_>> {
-        let runs = |member: &Member<'_>| self.settlement.runs.contains(&key_of(member.object));
-        self.all().filter(|member| is_valid(member) || runs(member)).collect()
+        served(self.members, self.settlement)
     }
 
     fn all(&self) -> impl Iterator<Item = Member<'_>> {
-        let member = |object| Some(Member { object, verdict: self.settlement.verdicts.get(&name_of(object))? });
-        self.members.iter().filter_map(member)
+        all(self.members, self.settlement)
     }
 
     /// The Services to write.
     pub(super) fn services(&self, present: &Present<'_>) -> serde_json::Result<Vec<Write>> {
         let mut writes = Vec::new();
-        for member in self.valid() {
+        for member in self.valid().filter(|member| !self.comers.contains(&key_of(member.object))) {
             let at = ObjectName::new(&self.id.namespace, name_of(member.object));
             match objects::service(&member, self.id) {
                 Some(service) => {
@@ -83,6 +90,7 @@ impl Proxy<'_> {
         let input = Gateway {
             id: self.id,
             members: &members,
+            references: self.references,
             config: &self.settlement.text,
             ca: self.ca,
             settings: self.settings,
@@ -109,6 +117,8 @@ impl Proxy<'_> {
             None => present.removal(ChildKind::PodDisruptionBudget, &caches.budgets, &at, |_| true),
         });
         writes.extend(match all.network_policy {
+            // Their clients come in by rules that the members don't ask for.
+            Some(_) if self.some_leave => None,
             Some(policy) => present.write(ChildKind::NetworkPolicy, &caches.policies, &self.owned(policy))?,
             None => present.removal(ChildKind::NetworkPolicy, &caches.policies, &at, |_| true),
         });
@@ -120,6 +130,16 @@ impl Proxy<'_> {
         objects::add_owners(object.meta_mut(), self.members);
         object
     }
+}
+
+fn all<'a>(members: &'a [PortForward], settlement: &'a Settlement) -> impl Iterator<Item = Member<'a>> {
+    members.iter().filter_map(|object| Some(Member { object, verdict: settlement.verdicts.get(&name_of(object))? }))
+}
+
+/// The valid members, and the refused ones whose last accepted spec goes on: all that the proxy's objects are for.
+pub(super) fn served<'a>(members: &'a [PortForward], settlement: &'a Settlement) -> Vec<Member<'a>> {
+    let runs = |member: &Member<'_>| settlement.runs.contains(&key_of(member.object));
+    all(members, settlement).filter(|member| is_valid(member) || runs(member)).collect()
 }
 
 fn is_valid(member: &Member<'_>) -> bool {

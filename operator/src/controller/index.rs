@@ -57,9 +57,10 @@ impl Index {
         self.members.keys()
     }
 
-    /// Every object.
-    pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectName> {
-        self.proxies.keys()
+    /// Forgets all objects but those that are there.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&ObjectName) -> bool) {
+        let gone: Vec<_> = self.proxies.keys().filter(|name| !is_there(name)).cloned().collect();
+        gone.into_iter().for_each(|name| drop(self.place(name, None)));
     }
 
     fn leave(&mut self, proxy: &ProxyId, object: &ObjectName) {
@@ -92,7 +93,10 @@ mod tests {
         assert_eq!(index.members(&proxy("b")).collect::<Vec<_>>(), [&db]);
         assert_eq!(index.proxies().collect::<Vec<_>>(), [&proxy("b")]);
         assert_eq!(index.place(db.clone(), None), [proxy("b")]);
-        assert_eq!((index.proxies().count(), index.objects().count()), (0, 0));
-        assert_eq!(index.place(db, None), []);
+        assert_eq!((index.proxies().count(), index.proxy_of(&db)), (0, None));
+        assert_eq!(index.place(db.clone(), None), []);
+        index.place(db, Some(proxy("a")));
+        index.keep(|_| false);
+        assert_eq!(index.proxies().count(), 0);
     }
 }

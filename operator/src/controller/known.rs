@@ -7,7 +7,7 @@ use std::{
 };
 
 use fairlead_api::{PortForward, render::Verdict};
-use fairlead_config::ReadConfig;
+use fairlead_config::{REVISION_LIMIT, ReadConfig};
 
 use super::{
     caches::Caches,
@@ -15,13 +15,11 @@ use super::{
     children::{name_of, ours},
     index::ObjectName,
     jobs::Outcome,
+    rolls::Collection,
     settlement::InForce,
     writer::WriteError,
 };
 use crate::names::{CONFIG_KEY, ProxyId};
-
-/// No time in milliseconds comes near it; what claims to be that new was not written by an operator.
-const REVISION_LIMIT: u64 = 1 << 53;
 
 /// How often a proxy's word about its revision makes for a new document.
 const OVERTAKING_GAP: Duration = Duration::from_secs(10);
@@ -46,6 +44,8 @@ pub(super) struct Known {
     pub(super) unmade: BTreeMap<String, String>,
     /// Why the last write failed.
     pub(super) failed: Option<String>,
+    /// Changes of what its pods mount.
+    pub(super) collection: Collection,
     /// When a proxy last ran something newer than the document.
     overtook: Option<Instant>,
 }
@@ -196,8 +196,6 @@ impl Known {
             return self.document.clone();
         }
         let revision = text.and_then(|text| ReadConfig::parse(text).ok()).map_or(0, |config| config.revision);
-        // Nobody but an operator gives numbers, and none gets there.
-        let revision = if revision < REVISION_LIMIT { revision } else { 0 };
         if revision > self.document.revision || self.document.text.is_none() {
             return InForce { revision, text: text.map(|text| text.as_str().into()) };
         }

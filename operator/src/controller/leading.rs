@@ -1,16 +1,17 @@
 //! What only the leader does: brings each proxy's objects in line, keeps the connections to its pods, and the status of
-//! its members. One task decides; writes run beside it, at most one for each proxy and each object at a time.
+//! its members. One task decides; writes run beside it, at most one for each proxy and each object at a time. This file
+//! is that task's life; `reconcile` looks at a proxy, `documents` at what it runs, `status` at an object's status.
 
 mod documents;
+mod reconcile;
 mod status;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use fairlead_api::PortForward;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -21,13 +22,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     Controller, TICK,
     caches::Change,
-    child::{ChildKind, Write},
-    children::{Present, Proxy},
     index::ObjectName,
-    jobs::{Done, Outcome, write_all},
-    known::{Judgement, Known},
-    pods::PodFacts,
-    settlement::{self, InForce},
+    jobs::Done,
+    known::Known,
+    moves::Partings,
     statuses,
     unseen::Unseen,
     vacancies::{Vacancies, Vacancy},
@@ -38,9 +36,8 @@ use crate::{
     budget::Budget,
     events::Publisher,
     names::ProxyId,
-    proxies::{self, Assignment, Link, Proxies},
+    proxies::{self, Link, Proxies},
     queue::Queue,
-    telemetry::ReconcileResult,
 };
 
 /// Writes that run at once.
@@ -64,6 +61,8 @@ pub(super) struct Leading {
     written: Unseen,
     /// When a report came that the status may not show yet.
     news: HashMap<ObjectName, Instant>,
+    /// PortForwards that have just moved away from a proxy.
+    partings: Partings,
     jobs: JoinSet<Done>,
 }
 
@@ -105,6 +104,7 @@ impl Leading {
             vacancies: Vacancies::new(controller.options.client.clone()),
             written: Unseen::default(),
             news: HashMap::new(),
+            partings: Partings::default(),
             jobs: JoinSet::new(),
         };
         controller.every_proxy().into_iter().for_each(|id| leading.work.add(id, now));
@@ -181,11 +181,19 @@ impl Leading {
                     self.news.remove(name);
                 }
                 Some(proxy) if self.has_looked_at(controller, name, proxy) => {
-                    // A status was written: ours, or what must not stay.
+                    // A status was written: ours, or what must not stay. It may say that a move has come to its end.
+                    if controller.services.proxy_of(name).is_some_and(|serves| serves != proxy) {
+                        self.work.add(proxy.clone(), now);
+                    }
                     return self.statuses.add(name.clone(), now);
                 }
                 Some(_) => {}
             }
+        }
+        if let Change::Service(name, to) = &change
+            && let Some(from) = controller.services.proxy_of(name).filter(|from| to.as_ref() != Some(from)).cloned()
+        {
+            self.partings.part(name.clone(), from, now);
         }
         if let Change::Pod(_, Some(proxy)) = &change {
             // It may have become ready since it was last tried in vain.
@@ -241,104 +249,6 @@ impl Leading {
         }
     }
 
-    /// Looks at one proxy as a whole, and begins what is to be written.
-    #[tracing::instrument(name = "reconcile", skip_all, fields(proxy = %id))]
-    fn reconcile(&mut self, controller: &Controller, id: ProxyId, now: Instant) {
-        let began = Instant::now();
-        let members = controller.members_of(&id);
-        let writes =
-            if members.is_empty() { self.leave(controller, &id) } else { self.settle(controller, &id, &members, now) };
-        let result = if writes.is_ok() { ReconcileResult::Done } else { ReconcileResult::Failed };
-        controller.writer.telemetry.reconciled(result, began.elapsed());
-        match writes {
-            Ok(writes) if writes.is_empty() => {
-                self.work.done(&id);
-                self.work.forget(&id);
-            }
-            Ok(writes) => {
-                let writer = controller.writer.clone();
-                self.jobs.spawn(write_all(writer, id, writes));
-            }
-            Err(error) => {
-                tracing::error!(proxy = %id, %error, "can't be rendered");
-                self.work.done(&id);
-                self.work.backoff(id, now, rand::random());
-            }
-        }
-    }
-
-    /// A proxy without members: whatever its former members left behind goes.
-    fn leave(&mut self, controller: &Controller, id: &ProxyId) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
-        self.vacancies.follow(id, std::iter::empty());
-        self.dismiss(controller, id)?;
-        let objects = &controller.caches.port_forwards;
-        // One that is being deleted leaves what it owns to the garbage collector, or to the user who wants to keep it;
-        // one that is in this proxy has only not been told yet.
-        let all = objects.all();
-        let living = all.iter().filter(|o| o.metadata.deletion_timestamp.is_none() && ProxyId::of(o) != *id);
-        let living: HashSet<&str> = living.filter_map(|object| object.metadata.uid.as_deref()).collect();
-        let lives = |uid: &str| living.contains(uid);
-        let present = Present { caches: &controller.caches, answers: &HashMap::new() };
-        let writes = present.leftovers(id, lives);
-        Ok(writes.into_iter().map(|write| (write, None)).collect())
-    }
-
-    fn settle(
-        &mut self,
-        controller: &Controller,
-        id: &ProxyId,
-        members: &[PortForward],
-        now: Instant,
-    ) -> anyhow::Result<Vec<(Write, Option<InForce>)>> {
-        let known = self.known.entry(id.clone()).or_default();
-        known.look_at(members);
-        self.vacancies.follow(id, known.taken.keys());
-        let in_force = known.in_force(&controller.caches, id);
-        let taken = known.taken_members(id, members);
-        let settlement = settlement::settle(members, id.place(), &taken, &in_force, now_ms())?;
-        let identity = self.identity.borrow().clone();
-        let proxy = Proxy {
-            id,
-            members,
-            settlement: &settlement,
-            ca: &identity.ca_bundle,
-            settings: &controller.options.settings,
-        };
-        let answers = std::mem::take(&mut known.answers);
-        let present = Present { caches: &controller.caches, answers: &answers };
-        let services = proxy.services(&present);
-        let unclaimed = services.as_ref().is_ok_and(|writes| known.claims(writes, &in_force));
-        // A member runs only once its Service is made: until then the others' configuration stays as it is.
-        let others = if unclaimed || known.gateway_taken(id) { Ok(Vec::new()) } else { proxy.others(&present) };
-        known.answers = answers;
-        let mut writes: Vec<_> = services?.into_iter().map(|write| (write, None)).collect();
-        let document = InForce { revision: settlement.revision, text: Some(Arc::clone(&settlement.text)) };
-        writes.extend(others?.into_iter().map(|write| {
-            let is_config = write.child().kind == ChildKind::ConfigMap;
-            (write, is_config.then(|| document.clone()))
-        }));
-        if !writes.iter().any(|(_, document)| document.is_some()) && !unclaimed {
-            known.document = in_force;
-        }
-        if writes.iter().any(|(write, _)| matches!(write, Write::Create(_))) {
-            known.hoped = Some(Judgement::new(members, settlement.verdicts));
-        } else {
-            known.judged = Judgement::new(members, settlement.verdicts);
-            self.look_at_members(controller, id, now);
-        }
-        self.assign(controller, id);
-        Ok(writes)
-    }
-
-    /// Tells the connections which pods there are and what they shall run: only what the API server has.
-    fn assign(&mut self, controller: &Controller, id: &ProxyId) {
-        let Some(known) = self.known.get(id) else { return };
-        let Some(text) = &known.document.text else { return };
-        let pods = controller.pods_of(id).iter().filter_map(PodFacts::to_dial).collect();
-        let assignment = Assignment { pods, document: Arc::clone(text), revision: known.document.revision };
-        self.proxies.assign(id.clone(), assignment);
-    }
-
     fn finish(&mut self, controller: &Controller, done: Done) {
         let now = Instant::now();
         match done {
@@ -360,37 +270,6 @@ impl Leading {
                 }
             }
         }
-    }
-
-    fn finish_proxy(&mut self, controller: &Controller, id: ProxyId, outcomes: Vec<Outcome>, now: Instant) {
-        self.work.done(&id);
-        let mut failed = None;
-        if let Some(known) = self.known.get_mut(&id) {
-            let is_taken = outcomes.iter().any(|outcome| matches!(outcome.result, Err(WriteError::Taken(_))));
-            if let Some(hoped) = known.hoped.take().filter(|_| !is_taken) {
-                known.judged = hoped;
-            }
-            for outcome in outcomes {
-                if let Err(error) = known.learn(outcome) {
-                    failed = Some(error);
-                }
-            }
-            known.failed.clone_from(&failed);
-            self.vacancies.follow(&id, known.taken.keys());
-        }
-        match failed {
-            None => {
-                self.work.forget(&id);
-                // What follows from what was just made; it also tells the pods.
-                self.work.add(id.clone(), now);
-            }
-            Some(error) => {
-                tracing::warn!(proxy = %id, error, "not everything could be written");
-                self.work.backoff(id.clone(), now, rand::random());
-            }
-        }
-        self.assign(controller, &id);
-        self.look_at_members(controller, &id, now);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use fairlead_config::Report;
 use k8s_openapi::api::apps::v1::Deployment;
 
-use super::pods::PodFacts;
+use super::{mounts::Reporter, pods::PodFacts};
 use crate::proxies::{Link, PodView};
 
 /// How long what a silent proxy said last is believed, and how long a new leader believes the status.
@@ -20,7 +20,7 @@ pub(super) const BELIEVED_FOR: Duration = Duration::from_secs(45);
 pub(super) struct Observation {
     pub(super) desired: u32,
     pub(super) ready: u32,
-    pub(super) reports: Vec<Arc<Report>>,
+    pub(super) reports: Vec<Reporter<Arc<Report>>>,
     /// Why there are fewer pods than desired.
     pub(super) missing: Option<String>,
     /// Why a ready pod can't be reached, or given its configuration.
@@ -58,16 +58,17 @@ pub(super) fn observe(
         ..Observation::default()
     };
     for pod in ready {
+        let reporter = |report: &Arc<Report>| Reporter { pod: pod.clone(), report: Arc::clone(report) };
         let view = views.iter().find(|view| view.uid == pod.uid);
         if let Some(error) = view.and_then(|view| view.push_error.as_ref()) {
             seen.unreachable.get_or_insert_with(|| format!("pod {} takes no configuration: {error}", pod.name));
         }
         match view.map(|view| &view.link) {
-            Some(Link::Connected { report, .. }) => seen.reports.push(Arc::clone(report)),
+            Some(Link::Connected { report, .. }) => seen.reports.push(reporter(report)),
             Some(Link::Lost { error, since, report }) => {
                 match report.as_ref().filter(|_| now < *since + BELIEVED_FOR) {
                     Some(report) => {
-                        seen.reports.push(Arc::clone(report));
+                        seen.reports.push(reporter(report));
                         let until = *since + BELIEVED_FOR;
                         seen.until = Some(seen.until.map_or(until, |other| other.min(until)));
                     }
@@ -107,7 +108,8 @@ mod tests {
     use super::*;
 
     fn pod(uid: &str, ready: bool) -> PodFacts {
-        PodFacts { uid: uid.to_owned(), name: uid.to_owned(), address: Some("10.0.0.1:19443".parse().unwrap()), ready }
+        let address = Some("10.0.0.1:19443".parse().unwrap());
+        PodFacts { uid: uid.to_owned(), name: uid.to_owned(), address, ready, ..PodFacts::default() }
     }
 
     fn view(uid: &str, link: Link) -> PodView {

@@ -1,42 +1,50 @@
-//! What a pod is to the operator: where its proxy is dialled, and whether it counts. Pure.
+//! What a pod is to the operator: where its proxy is dialled, what it mounts, and whether it counts. Pure.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::ResourceExt;
 
-use crate::{
-    names::{ADMIN_PORT, ADMIN_PORT_ANNOTATION, CONTAINER},
-    proxies::ProxyPod,
-};
+use crate::{names::CONTAINER, objects::ProxyPorts, proxies::ProxyPod};
 
 /// A proxy's pod that is not on its way out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct PodFacts {
     pub(super) uid: String,
     pub(super) name: String,
     /// Where it is dialled; none before it has an address.
     pub(super) address: Option<SocketAddr>,
     pub(super) ready: bool,
+    /// The ports that its proxy keeps for itself.
+    pub(super) ports: ProxyPorts,
+    /// What its proxy mounts, by the volumes' names.
+    pub(super) volumes: BTreeSet<String>,
 }
 
 impl PodFacts {
     /// Reads a pod; none if it carries no proxy, has ended, or is being deleted.
     pub(super) fn of(pod: &Pod) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
-        let carries = spec.containers.iter().chain(spec.init_containers.iter().flatten()).any(|c| c.name == CONTAINER);
+        let mut containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        let container = containers.find(|container| container.name == CONTAINER)?;
         let status = pod.status.as_ref();
         let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
-        if !carries || pod.metadata.deletion_timestamp.is_some() || ["Succeeded", "Failed"].contains(&phase) {
+        if pod.metadata.deletion_timestamp.is_some() || ["Succeeded", "Failed"].contains(&phase) {
             return None;
         }
         let ip: Option<IpAddr> = status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok());
-        let port = pod.annotations().get(ADMIN_PORT_ANNOTATION).and_then(|port| port.parse().ok());
+        // With annotations that say nothing sensible, its ports are where they usually are.
+        let ports = ProxyPorts::of(|key| pod.annotations().get(key).map(String::as_str)).unwrap_or_default();
         Some(Self {
             uid: pod.uid().unwrap_or_default(),
             name: pod.name_any(),
-            address: ip.map(|ip| SocketAddr::new(ip, port.unwrap_or(ADMIN_PORT))),
+            address: ip.map(|ip| SocketAddr::new(ip, ports.admin)),
             ready: status.is_some_and(is_ready),
+            ports,
+            volumes: container.volume_mounts.iter().flatten().map(|mount| mount.name.clone()).collect(),
         })
     }
 
@@ -78,9 +86,19 @@ mod tests {
         assert_eq!(facts.to_dial().unwrap().address, "10.0.0.7:19443".parse().unwrap());
         assert!(facts.ready);
         let moved = pod(|pod| pod["metadata"]["annotations"] = json!({"fairlead.dev/admin-port": "7"})).unwrap();
-        assert_eq!(moved.address.unwrap().port(), 7);
+        assert_eq!((moved.address.unwrap().port(), moved.ports), (7, ProxyPorts { admin: 7, metrics: 19444 }));
         let waiting = pod(|pod| pod["status"] = json!({"phase": "Pending"})).unwrap();
         assert_eq!((waiting.to_dial(), waiting.ready), (None, false));
+    }
+
+    #[test]
+    fn what_its_own_container_mounts_is_known() {
+        let mounts = |name: &str| json!([{"name": name, "mountPath": "/x"}]);
+        let facts = pod(|pod| {
+            pod["spec"]["containers"][0]["volumeMounts"] = mounts("theirs");
+            pod["spec"]["initContainers"][0]["volumeMounts"] = mounts("ours");
+        });
+        assert_eq!(facts.unwrap().volumes, ["ours".to_owned()].into());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use fairlead_api::{
     PortForward,
-    render::{AcceptedReason, Place, Rendering, Verdict, key_of, render},
+    render::{AcceptedReason, Place, Rendering, Verdict, key_of, render_beside},
 };
 use fairlead_config::{Config, Forward, ForwardKey, ReadConfig, yaml::YamlError};
 
@@ -35,34 +35,56 @@ pub(super) struct Settlement {
     pub(super) runs: BTreeSet<ForwardKey>,
 }
 
-/// Renders the members of one proxy. `taken` names those whose Service or gateway is somebody else's, and why.
-pub(super) fn settle(
-    members: &[PortForward],
-    place: Place,
-    taken: &BTreeMap<String, String>,
-    in_force: &InForce,
-    now_ms: u64,
-) -> Result<Settlement, YamlError> {
+/// What one proxy shall run.
+#[derive(Debug, Clone)]
+pub(super) struct Wishes<'a> {
+    pub(super) members: &'a [PortForward],
+    pub(super) place: Place,
+    /// The proxy's own ports.
+    pub(super) ports: Vec<u16>,
+    /// The members whose Service or gateway is somebody else's, and why.
+    pub(super) taken: BTreeMap<String, String>,
+    /// Forwards that are another proxy's by now and go on here as they were.
+    pub(super) leavers: BTreeSet<ForwardKey>,
+    /// Members that go on in another proxy until this one runs them.
+    pub(super) comers: BTreeSet<ForwardKey>,
+}
+
+/// Renders the members of one proxy.
+pub(super) fn settle(wishes: &Wishes<'_>, in_force: &InForce, now_ms: u64) -> Result<Settlement, YamlError> {
+    let Wishes { members, place, ports, taken, leavers, comers } = wishes;
     let name = |object: &PortForward| object.metadata.name.clone().unwrap_or_default();
     let is_taken = |object: &&PortForward| taken.contains_key(&name(object));
     let refused: Vec<&PortForward> = members.iter().filter(is_taken).collect();
     let others: Vec<PortForward>;
     let rendered = if refused.is_empty() {
-        members
+        *members
     } else {
         others = members.iter().filter(|object| !is_taken(object)).cloned().collect();
         &others
     };
-    let Rendering { forwards, verdicts } = render(rendered, place);
+    let Rendering { forwards, verdicts } = render_beside(rendered, *place, ports);
     let mut verdicts: BTreeMap<ForwardKey, Verdict> = verdicts.into_iter().collect();
     for object in refused {
         let message = taken.get(&name(object)).cloned().unwrap_or_default();
         verdicts.insert(key_of(object), Verdict::Refused { reason: AcceptedReason::NameTaken, message });
     }
-    // Reading the document is most of the work, and for the refused alone.
-    let some_refused = verdicts.values().any(|verdict| matches!(verdict, Verdict::Refused { .. }));
-    let before = in_force.text.as_deref().filter(|_| some_refused).and_then(|text| ReadConfig::parse(text).ok());
-    let forwards = with_kept(forwards, &mut verdicts, before.as_ref());
+    for key in comers {
+        if let Some(Verdict::Refused { message, .. }) = verdicts.get_mut(key) {
+            message.push_str(GOES_ON);
+        }
+    }
+    // Reading the document is most of the work, and for the refused and the leavers alone.
+    let some_stay = !leavers.is_empty() || verdicts.values().any(|verdict| matches!(verdict, Verdict::Refused { .. }));
+    let before = in_force.text.as_deref().filter(|_| some_stay).and_then(|text| ReadConfig::parse(text).ok());
+    let before = before.map(|before| before.forwards).unwrap_or_default();
+    let mut forwards = with_kept(forwards, &mut verdicts, &before);
+    for forward in before.into_iter().filter(|forward| leavers.contains(&forward.key)) {
+        if !forwards.iter().any(|other| other.excludes(&forward)) {
+            forwards.push(forward);
+        }
+    }
+    forwards.sort_by(|a, b| a.key.cmp(&b.key));
     let runs = forwards.iter().map(|forward| forward.key.clone()).collect();
     let (revision, text) = document(forwards, in_force, now_ms)?;
     let verdicts = verdicts.into_iter().map(|(key, verdict)| (key.name, verdict)).collect();
@@ -73,9 +95,9 @@ pub(super) fn settle(
 fn with_kept(
     mut forwards: Vec<Forward>,
     verdicts: &mut BTreeMap<ForwardKey, Verdict>,
-    before: Option<&ReadConfig>,
+    before: &[Forward],
 ) -> Vec<Forward> {
-    for forward in before.into_iter().flat_map(|before| &before.forwards) {
+    for forward in before {
         let Some(Verdict::Refused { message, reason }) = verdicts.get_mut(&forward.key) else { continue };
         let lost = match reason {
             AcceptedReason::NameTaken | AcceptedReason::GatewayFull => true,
@@ -89,7 +111,6 @@ fn with_kept(
             forwards.push(forward.clone());
         }
     }
-    forwards.sort_by(|a, b| a.key.cmp(&b.key));
     forwards
 }
 
@@ -120,13 +141,23 @@ mod tests {
         .unwrap()
     }
 
-    fn next(members: &[PortForward], before: &Settlement) -> Settlement {
+    fn wishes(members: &[PortForward]) -> Wishes<'_> {
+        let (ports, taken) = (vec![19443, 19444], BTreeMap::new());
+        let (leavers, comers) = Default::default();
+        Wishes { members, place: Place::Gateway, ports, taken, leavers, comers }
+    }
+
+    fn after(wishes: &Wishes<'_>, before: &Settlement) -> Settlement {
         let in_force = InForce { revision: before.revision, text: Some(before.text.clone()) };
-        settle(members, Place::Gateway, &BTreeMap::new(), &in_force, 5).unwrap()
+        settle(wishes, &in_force, 5).unwrap()
+    }
+
+    fn next(members: &[PortForward], before: &Settlement) -> Settlement {
+        after(&wishes(members), before)
     }
 
     fn first(members: &[PortForward]) -> Settlement {
-        settle(members, Place::Gateway, &BTreeMap::new(), &InForce::default(), 1000).unwrap()
+        settle(&wishes(members), &InForce::default(), 1000).unwrap()
     }
 
     fn names(settlement: &Settlement) -> Vec<String> {
@@ -148,7 +179,7 @@ mod tests {
     #[test]
     fn a_document_that_was_lost_is_followed_by_a_newer_revision() {
         let in_force = InForce { revision: 7000, text: None };
-        let settled = settle(&[], Place::Gateway, &BTreeMap::new(), &in_force, 5).unwrap();
+        let settled = settle(&wishes(&[]), &in_force, 5).unwrap();
         assert_eq!(settled.revision, 7001);
     }
 
@@ -167,8 +198,39 @@ mod tests {
     #[test]
     fn a_member_without_its_names_is_not_run() {
         let taken = BTreeMap::from([("a".to_owned(), "Service shop/a is somebody else's".to_owned())]);
-        let settled = settle(&[object("a", "tcp://:1/x:1")], Place::Gateway, &taken, &InForce::default(), 1).unwrap();
+        let members = [object("a", "tcp://:1/x:1")];
+        let settled = settle(&Wishes { taken, ..wishes(&members) }, &InForce::default(), 1).unwrap();
         assert!(names(&settled).is_empty());
         assert!(matches!(&settled.verdicts["a"], Verdict::Refused { reason: AcceptedReason::NameTaken, .. }));
+    }
+
+    #[test]
+    fn a_leaver_goes_on_as_it_was_unless_a_member_wants_its_listener() {
+        let one = first(&[object("a", "tcp://:1/x:1"), object("b", "tcp://:2/x:1")]);
+        let leaving = |members| Wishes { leavers: [key_of(&object("a", "tcp://:9/y:9"))].into(), ..wishes(members) };
+        let stays = [object("b", "tcp://:2/x:1")];
+        let held = after(&leaving(&stays), &one);
+        assert_eq!((names(&held), held.revision), (vec!["a".to_owned(), "b".to_owned()], one.revision));
+        assert!(!held.verdicts.contains_key("a"));
+        let wants = [object("b", "tcp://:1/x:1")];
+        assert_eq!(names(&after(&leaving(&wants), &one)), ["b"]);
+        assert_eq!(names(&next(&stays, &held)), ["b"]);
+    }
+
+    #[test]
+    fn a_refused_member_that_comes_from_elsewhere_goes_on_there() {
+        let members = [object("a", "tcp://:1/x:1?strategy=best")];
+        let comers = [key_of(&members[0])].into();
+        let settled = settle(&Wishes { comers, ..wishes(&members) }, &InForce::default(), 1).unwrap();
+        let Some(Verdict::Refused { message, .. }) = settled.verdicts.get("a") else { panic!("{settled:?}") };
+        assert!(message.ends_with(GOES_ON) && names(&settled).is_empty(), "{message}");
+    }
+
+    #[test]
+    fn a_port_is_refused_only_where_it_is_the_proxys_own() {
+        let members = [object("a", "tcp://:19443/x:1")];
+        assert!(names(&first(&members)).is_empty());
+        let moved = Wishes { ports: vec![7, 8], ..wishes(&members) };
+        assert_eq!(names(&settle(&moved, &InForce::default(), 1).unwrap()), ["a"]);
     }
 }

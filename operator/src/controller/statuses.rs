@@ -11,7 +11,7 @@ use fairlead_config::{HostPort, Report};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::observation::Observation;
+use super::{mounts::explained, observation::Observation};
 
 /// Whether the status should be left as it is until the proxies have reported, or have had time to: a new leader knows
 /// less than the status says.
@@ -34,7 +34,8 @@ pub(super) fn next(
     has_service: bool,
     now: Timestamp,
 ) -> PortForwardStatus {
-    let reports: Vec<&Report> = observation.reports.iter().map(|report| &**report).collect();
+    let reports: Vec<_> = observation.reports.iter().map(|said| explained(object, &said.pod, &said.report)).collect();
+    let reports: Vec<&Report> = reports.iter().map(AsRef::as_ref).collect();
     let observed = Observed {
         desired: observation.desired,
         ready: observation.ready,

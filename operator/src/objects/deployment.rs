@@ -2,7 +2,7 @@
 //! listener and no checksum of the configuration is in it, since proxies are told changes while they run: whatever
 //! changes here rolls the pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -17,7 +17,6 @@ use super::{
     CONFIG_VOLUME, Gateway, ProxyPorts, Reference, Waiting,
     container::{self, USER},
     metadata,
-    references::references,
 };
 use crate::names::ProxyKind;
 
@@ -83,7 +82,6 @@ fn template(gateway: &Gateway<'_>) -> PodTemplateSpec {
 
 fn pod_spec(gateway: &Gateway<'_>, ports: ProxyPorts) -> PodSpec {
     let settings = gateway.settings;
-    let references = references(gateway.members);
     let grace = settings.drain_timeout.as_secs() + u64::from(settings.drain_timeout.subsec_nanos() > 0) + GRACE_SECONDS;
     let mut node_selector = settings.gateway.node_selector.clone();
     node_selector.entry("kubernetes.io/os".to_owned()).or_insert_with(|| "linux".to_owned());
@@ -91,7 +89,7 @@ fn pod_spec(gateway: &Gateway<'_>, ports: ProxyPorts) -> PodSpec {
     PodSpec {
         affinity: settings.gateway.affinity.clone(),
         automount_service_account_token: Some(false),
-        containers: vec![container(gateway, ports, &references)],
+        containers: vec![container(gateway, ports)],
         enable_service_links: Some(false),
         image_pull_secrets: some(settings.image_pull_secrets.iter().map(pull_secret).collect::<Vec<_>>()),
         node_selector: Some(node_selector),
@@ -100,18 +98,18 @@ fn pod_spec(gateway: &Gateway<'_>, ports: ProxyPorts) -> PodSpec {
         termination_grace_period_seconds: Some(i64::try_from(grace).unwrap_or(i64::MAX)),
         tolerations: some(settings.gateway.tolerations.clone()),
         topology_spread_constraints: some(spread(gateway)),
-        volumes: Some(volumes(gateway, &references)),
+        volumes: Some(volumes(gateway)),
         ..PodSpec::default()
     }
 }
 
-fn container(gateway: &Gateway<'_>, ports: ProxyPorts, references: &BTreeSet<Reference>) -> Container {
+fn container(gateway: &Gateway<'_>, ports: ProxyPorts) -> Container {
     let sleep =
         LifecycleHandler { sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }), ..LifecycleHandler::default() };
     let resources = &gateway.settings.gateway.resources;
     Container {
         lifecycle: Some(Lifecycle { pre_stop: Some(sleep), ..Lifecycle::default() }),
-        ..container::container(gateway.settings, resources, ports, Waiting::ForLife, references)
+        ..container::container(gateway.settings, resources, ports, Waiting::ForLife, gateway.references)
     }
 }
 
@@ -127,13 +125,13 @@ fn security_context() -> PodSecurityContext {
     }
 }
 
-fn volumes(gateway: &Gateway<'_>, references: &BTreeSet<Reference>) -> Vec<Volume> {
+fn volumes(gateway: &Gateway<'_>) -> Vec<Volume> {
     let config = Volume {
         name: CONFIG_VOLUME.to_owned(),
         config_map: Some(ConfigMapVolumeSource { name: gateway.id.object_name(), ..ConfigMapVolumeSource::default() }),
         ..Volume::default()
     };
-    std::iter::once(config).chain(references.iter().map(Reference::volume)).collect()
+    std::iter::once(config).chain(gateway.references.iter().map(Reference::volume)).collect()
 }
 
 fn spread(gateway: &Gateway<'_>) -> Vec<TopologySpreadConstraint> {

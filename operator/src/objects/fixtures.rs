@@ -4,7 +4,7 @@
 use fairlead_api::{Effective, PortForward, render::Verdict};
 use fairlead_config::yaml;
 
-use super::{Gateway, GatewayObjects, Member};
+use super::{Gateway, GatewayObjects, Member, references};
 use crate::{names::ProxyId, settings::Settings};
 
 pub(crate) const IMAGE: &str = "registry.example/fairlead:1.2.3";
@@ -60,7 +60,8 @@ pub(crate) fn with_gateway<T>(
 ) -> T {
     let members: Vec<Member<'_>> = objects.iter().map(|(object, verdict)| Member { object, verdict }).collect();
     let id = ProxyId::of(&objects[0].0);
-    make(&Gateway { id: &id, members: &members, config: CONFIG, ca: CA, settings })
+    let references = &references(&members);
+    make(&Gateway { id: &id, members: &members, references, config: CONFIG, ca: CA, settings })
 }
 
 pub(crate) fn made(objects: &[(PortForward, Verdict)], settings: &Settings) -> GatewayObjects {

@@ -1,6 +1,6 @@
-//! The NetworkPolicy of a gateway, for namespaces in which nothing is let in by default: clients reach the listeners,
-//! everybody the probes and metrics, and the cluster's pods the administration, which asks for the operator's certificate.
-//! Nothing is said about the way out, which leads wherever the targets are.
+//! The NetworkPolicy of a gateway, for namespaces in which nothing is let in by default: clients reach the listeners, the
+//! cluster's pods the metrics, and the operator the administration, which asks for its certificate besides. Nothing is
+//! said about the way out, which leads wherever the targets are.
 
 use std::collections::BTreeSet;
 
@@ -13,13 +13,22 @@ use super::{ADMIN_PORT_NAME, Gateway, Listener, METRICS_PORT_NAME, metadata};
 
 pub(super) fn network_policy(gateway: &Gateway<'_>) -> NetworkPolicy {
     let listeners: BTreeSet<Listener> = gateway.members.iter().filter_map(super::Member::listener).collect();
-    let number = |listener: Listener| port(IntOrString::Int(i32::from(listener.port)), listener.protocol);
-    let name = |name: &str| port(IntOrString::String(name.to_owned()), "TCP");
-    let everybody = listeners.into_iter().map(number).chain([name(METRICS_PORT_NAME)]);
+    let clients = listeners.into_iter().map(|l| port(IntOrString::Int(i32::from(l.port)), l.protocol)).collect();
+    let name = |name: &str| vec![port(IntOrString::String(name.to_owned()), "TCP")];
+    let operator = operator(gateway.settings.operator_namespace.as_deref());
+    let rules = [
+        rule(None, clients),
+        // Probes come from the pod's machine, which is always let in.
+        rule(Some(in_namespaces(LabelSelector::default())), name(METRICS_PORT_NAME)),
+        rule(Some(operator), name(ADMIN_PORT_NAME)),
+    ];
     NetworkPolicy {
         metadata: metadata::of_proxy(gateway),
         spec: Some(NetworkPolicySpec {
-            ingress: Some(vec![rule(None, everybody.collect()), rule(Some(any_pod()), vec![name(ADMIN_PORT_NAME)])]),
+            // A rule without ports would let everybody in everywhere.
+            ingress: Some(
+                rules.into_iter().filter(|rule| rule.ports.as_ref().is_some_and(|p| !p.is_empty())).collect(),
+            ),
             pod_selector: Some(metadata::selector(gateway.id)),
             policy_types: Some(vec!["Ingress".to_owned()]),
             ..NetworkPolicySpec::default()
@@ -31,9 +40,23 @@ fn rule(from: Option<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> Netwo
     NetworkPolicyIngressRule { from: from.map(|peer| vec![peer]), ports: Some(ports) }
 }
 
-/// The operator's namespace is no business of the tenants'.
-fn any_pod() -> NetworkPolicyPeer {
-    NetworkPolicyPeer { namespace_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() }
+/// The operator's pods; any pod where nobody knows their namespace.
+fn operator(namespace: Option<&str>) -> NetworkPolicyPeer {
+    let labelled = |key: &str, value: &str| LabelSelector {
+        match_labels: Some([(key.to_owned(), value.to_owned())].into()),
+        match_expressions: None,
+    };
+    match namespace {
+        Some(namespace) => NetworkPolicyPeer {
+            pod_selector: Some(labelled("app.kubernetes.io/component", "operator")),
+            ..in_namespaces(labelled("kubernetes.io/metadata.name", namespace))
+        },
+        None => in_namespaces(LabelSelector::default()),
+    }
+}
+
+fn in_namespaces(selector: LabelSelector) -> NetworkPolicyPeer {
+    NetworkPolicyPeer { namespace_selector: Some(selector), ..NetworkPolicyPeer::default() }
 }
 
 fn port(port: IntOrString, protocol: &str) -> NetworkPolicyPort {

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use fairlead_api::{ConfigMapSource, Hop, PortForward, SecretSource};
 use fairlead_config::digest;
-use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount},
+};
 
 use super::Member;
 
@@ -24,6 +27,18 @@ pub fn references(members: &[Member<'_>]) -> BTreeSet<Reference> {
     members.iter().flat_map(|member| references_of(member.object)).collect()
 }
 
+/// Collects what the pods of a gateway mount, but for its configuration.
+pub fn mounted(deployment: &Deployment) -> BTreeSet<Reference> {
+    let spec = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let volumes = spec.into_iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let reference = |volume: &Volume| {
+        let secret = volume.secret.as_ref().and_then(|source| source.secret_name.clone()).map(Reference::Secret);
+        let config_map = || volume.config_map.as_ref().map(|source| Reference::ConfigMap(source.name.clone()));
+        secret.or_else(config_map).filter(|reference| reference.volume_name() == volume.name)
+    };
+    volumes.filter_map(reference).collect()
+}
+
 /// Lists what one PortForward names.
 pub(crate) fn references_of(object: &PortForward) -> impl Iterator<Item = Reference> + '_ {
     let spec = &object.spec;
@@ -38,6 +53,14 @@ impl Reference {
         match self {
             Self::Secret(name) => format!("{SECRETS_DIR}/{name}"),
             Self::ConfigMap(name) => format!("{CONFIG_MAPS_DIR}/{name}"),
+        }
+    }
+
+    /// What it is, for people: `Secret "bastion"`.
+    pub fn said(&self) -> String {
+        match self {
+            Self::Secret(name) => format!("Secret {name:?}"),
+            Self::ConfigMap(name) => format!("ConfigMap {name:?}"),
         }
     }
 

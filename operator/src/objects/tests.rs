@@ -143,15 +143,28 @@ fn a_suspended_forward_keeps_its_service_and_its_mounts() {
 }
 
 #[test]
-fn the_network_policy_opens_listeners_to_all_and_administration_to_pods_only() {
+fn the_network_policy_lets_in_clients_scrapers_and_the_operator_each_where_they_belong() {
     assert_eq!(made(&[database("")], &settings("")).network_policy, None);
-    let made = made(&[database("")], &settings("gateway: {networkPolicy: true}"));
-    let spec = serde_json::to_value(made.network_policy.unwrap().spec).unwrap();
-    let wanted = json!([
-        {"ports": [{"port": 5432, "protocol": "TCP"}, {"port": "proxy-metrics", "protocol": "TCP"}]},
-        {"from": [{"namespaceSelector": {}}], "ports": [{"port": "proxy-admin", "protocol": "TCP"}]},
-    ]);
-    assert_eq!((&spec["ingress"], &spec["policyTypes"]), (&wanted, &json!(["Ingress"])));
+    let rules = |settings: &Settings, listen: &str| {
+        let policy = made(&[(database("").0, accepted("tcp", listen))], settings).network_policy.unwrap();
+        let spec = serde_json::to_value(policy.spec).unwrap();
+        assert_eq!(spec["policyTypes"], json!(["Ingress"]));
+        spec["ingress"].clone()
+    };
+    let mut settings = settings("gateway: {networkPolicy: true}");
+    let ports = |port: Value| json!([{"port": port, "protocol": "TCP"}]);
+    let clients = json!({"ports": ports(json!(5432))});
+    let scrapers = json!({"from": [{"namespaceSelector": {}}], "ports": ports(json!("proxy-metrics"))});
+    let operator = |from: Value| json!({"from": [from], "ports": ports(json!("proxy-admin"))});
+    let anybody = operator(json!({"namespaceSelector": {}}));
+    assert_eq!(rules(&settings, ":5432"), json!([clients, scrapers, anybody]));
+    settings.operator_namespace = Some("fairlead-system".to_owned());
+    let operator = operator(json!({
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "fairlead-system"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/component": "operator"}},
+    }));
+    assert_eq!(rules(&settings, ":5432"), json!([clients, scrapers, operator]));
+    assert_eq!(rules(&settings, ""), json!([scrapers, operator]), "a rule without ports would open every port");
 }
 
 #[test]

@@ -12,13 +12,17 @@ use crate::{ForwardKey, Hop, HostPort, ListenTls, Scheme, Server, Strategy, dura
 /// The format this crate writes.
 pub const CONFIG_VERSION: u32 = 1;
 
+/// No revision comes near it, since they are times in milliseconds. It is also the largest number that is safe in JSON.
+pub const REVISION_LIMIT: u64 = 1 << 53;
+
 /// Everything one proxy runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
     /// Version of the format, see [`CONFIG_VERSION`].
     pub version: u32,
-    /// Grows with each change of content; a proxy ignores a document that isn't newer than what it runs.
+    /// Grows with each change of content, below [`REVISION_LIMIT`]; a proxy ignores a document that isn't newer than
+    /// what it runs.
     pub revision: u64,
     pub forwards: Vec<Forward>,
 }
@@ -129,8 +133,13 @@ impl RefusedReason {
 
 /// Why a text is no configuration at all. What runs is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("configuration: {0}")]
-pub struct ConfigError(#[from] yaml::YamlError);
+pub enum ConfigError {
+    #[error("configuration: {0}")]
+    Unreadable(#[from] yaml::YamlError),
+    /// Every later document would be older, and a proxy that took this one would take no other.
+    #[error("configuration: revision {0} is beyond {REVISION_LIMIT}; write a time in milliseconds")]
+    Revision(u64),
+}
 
 #[derive(Deserialize)]
 struct Document {
@@ -156,6 +165,9 @@ impl ReadConfig {
     /// Reads a document (YAML or JSON) of any version.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let document: Document = yaml::from_str(text)?;
+        if document.revision >= REVISION_LIMIT {
+            return Err(ConfigError::Revision(document.revision));
+        }
         let (mut forwards, mut refused) = (Vec::new(), Vec::new());
         for value in document.forwards {
             match serde_json::from_value::<Forward>(value.clone()) {
@@ -251,6 +263,15 @@ forwards:
             forward.digest = name.to_owned();
             let text = Config::new(1, vec![forward.clone()]).to_yaml().unwrap();
             assert_eq!(ReadConfig::parse(&text).unwrap().forwards, [forward], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_revision_that_nothing_could_follow_is_refused() {
+        let with = |revision: u64| ReadConfig::parse(&ONE.replace("revision: 7", &format!("revision: {revision}")));
+        assert_eq!(with(REVISION_LIMIT - 1).unwrap().revision, REVISION_LIMIT - 1);
+        for absurd in [REVISION_LIMIT, u64::MAX] {
+            assert_eq!(with(absurd), Err(ConfigError::Revision(absurd)));
         }
     }
 

@@ -21,7 +21,9 @@ pub mod url;
 pub mod yaml;
 
 pub use address::{AddressError, HostPort, check_host};
-pub use config::{CONFIG_VERSION, Config, ConfigError, Forward, HealthCheck, ReadConfig, Refused, RefusedReason};
+pub use config::{
+    CONFIG_VERSION, Config, ConfigError, Forward, HealthCheck, REVISION_LIMIT, ReadConfig, Refused, RefusedReason,
+};
 pub use digest::digest;
 pub use hop::{Hop, HopCredentials, HopSocks5, HopSsh, HopTls};
 pub use key::ForwardKey;

@@ -23,6 +23,10 @@ const NOBODY: u32 = 65534;
 /// Puts the file `$1` in the place of /etc/hosts, in a mount namespace, and becomes the rest of the words.
 const OWN_HOSTS: &str = r#"mount --bind "$1" /etc/hosts && shift && exec setpriv --pdeathsig KILL -- "$@""#;
 
+/// Lays the directory `$1` over /etc, in a mount namespace, and becomes the rest of the words.
+const OWN_ETC: &str =
+    r#"mount -t overlay overlay -o "lowerdir=$1:/etc" /etc && shift && exec setpriv --pdeathsig KILL -- "$@""#;
+
 /// The program file: the one `FAIRLEAD_BIN` names, else the one cargo makes of the present sources.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
@@ -59,7 +63,8 @@ pub struct Launch {
     environment: Vec<(&'static str, OsString)>,
     /// As prlimit(1) takes it.
     descriptors: Option<String>,
-    hosts: Option<PathBuf>,
+    /// What to do in a mount namespace, and with which file or directory.
+    mount: Option<(&'static str, PathBuf)>,
     nobody: bool,
     terminal: bool,
     unread: bool,
@@ -103,7 +108,13 @@ impl Launch {
 
     /// Lets it read this file where others read /etc/hosts, so that `localhost` can be an address of its own.
     pub fn hosts(mut self, file: &Path) -> Self {
-        self.hosts = Some(file.to_owned());
+        self.mount = Some((OWN_HOSTS, file.to_owned()));
+        self
+    }
+
+    /// Lets it find what is in this directory under /etc, before what others find there.
+    pub fn etc(mut self, directory: &Path) -> Self {
+        self.mount = Some((OWN_ETC, directory.to_owned()));
         self
     }
 
@@ -168,12 +179,12 @@ impl Launch {
         if let Some(limits) = &self.descriptors {
             words.extend(["prlimit".into(), format!("--nofile={limits}").into(), "--".into()]);
         }
-        if let Some(file) = &self.hosts {
+        if let Some((script, path)) = &self.mount {
             let rights: &[&str] =
                 if rustix::process::geteuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
             words.extend(["unshare", "--mount"].iter().chain(rights).map(Into::into));
-            words.extend(["sh", "-c", OWN_HOSTS, "sh"].map(Into::into));
-            words.push(file.into());
+            words.extend(["sh", "-c", script, "sh"].map(Into::into));
+            words.push(path.into());
         }
         let whole = std::iter::once(program.into()).chain(self.arguments.iter().cloned());
         if self.terminal {

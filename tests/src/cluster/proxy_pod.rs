@@ -6,11 +6,13 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::PathBuf,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
+use fairlead_api::render::{CONFIG_MAPS_DIR, SECRETS_DIR};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use kube::ResourceExt;
 use rustix::process::Signal;
@@ -24,6 +26,8 @@ use crate::{
 
 /// The container that is run.
 const CONTAINER: &str = "fairlead";
+/// Where everybody finds what is under /etc.
+const ETC: &str = "/etc/";
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -32,7 +36,8 @@ pub struct ProxyPod {
     name: String,
     ip: Ipv4Addr,
     arguments: Vec<String>,
-    hosts: PathBuf,
+    /// What is of its own under /etc.
+    etc: PathBuf,
     process: Fairlead,
     _volumes: Volumes,
 }
@@ -55,13 +60,14 @@ impl ProxyPod {
     pub(super) fn launch(namespace: &Objects, pod: &Pod, mounting: Mounting) -> Self {
         let (name, ip) = (pod.name_any(), free_address());
         let directory = namespace.directory().join(format!("pod-{}", unique()));
-        fs::create_dir_all(&directory).expect("make the pod's directory");
-        let hosts = directory.join("hosts");
-        fs::write(&hosts, format!("{ip} localhost\n")).expect("write the pod's hosts");
+        let etc = directory.join("etc");
+        fs::create_dir_all(&etc).expect("make the pod's directory");
+        fs::write(etc.join("hosts"), format!("{ip} localhost\n")).expect("write the pod's hosts");
         let volumes = Volumes::mount(namespace, pod, directory, mounting);
+        lay_out(container(pod), &etc, &volumes);
         let arguments = arguments(container(pod), ip, &volumes);
-        let process = Launch::new(&arguments).hosts(&hosts).start();
-        Self { name, ip, arguments, hosts, process, _volumes: volumes }
+        let process = launch(&arguments, &etc);
+        Self { name, ip, arguments, etc, process, _volumes: volumes }
     }
 
     pub fn name(&self) -> &str {
@@ -90,7 +96,7 @@ impl ProxyPod {
             self.process.signal(Signal::KILL);
             self.process.await_exit(SOON);
         }
-        self.process = Launch::new(&self.arguments).hosts(&self.hosts).start();
+        self.process = launch(&self.arguments, &self.etc);
     }
 
     /// Whether its readiness probe succeeds.
@@ -145,6 +151,24 @@ pub(super) fn proxy_container(pod: &Pod) -> Option<&Container> {
 
 fn container(pod: &Pod) -> &Container {
     proxy_container(pod).unwrap_or_else(|| panic!("pod {} has no container {CONTAINER}", pod.name_any()))
+}
+
+/// Lays out what PortForwards name, which the container isn't told of by its arguments.
+fn lay_out(container: &Container, etc: &Path, volumes: &Volumes) {
+    let is_named = |path: &str| [SECRETS_DIR, CONFIG_MAPS_DIR].iter().any(|directory| path.starts_with(directory));
+    for mount in container.volume_mounts.iter().flatten().filter(|mount| is_named(&mount.mount_path)) {
+        let link = etc.join(mount.mount_path.strip_prefix(ETC).expect("a path under /etc"));
+        fs::create_dir_all(link.parent().expect("a directory")).expect("make a directory of /etc");
+        symlink(volumes.directory(&mount.name), link).expect("link a volume");
+    }
+}
+
+/// A namespace with an /etc of its own takes more rights than one with a file: few pods need it.
+fn launch(arguments: &[String], etc: &Path) -> Fairlead {
+    let launch = Launch::new(arguments);
+    let has_more = fs::read_dir(etc).expect("read the pod's /etc").count() > 1;
+    let launch = if has_more { launch.etc(etc) } else { launch.hosts(&etc.join("hosts")) };
+    launch.start()
 }
 
 fn probe(address: SocketAddr) -> io::Result<String> {

@@ -6,6 +6,7 @@ mod drift;
 mod moves;
 mod names;
 mod quota;
+mod references;
 mod replicas;
 mod restart;
 mod shared;

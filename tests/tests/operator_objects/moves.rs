@@ -1,12 +1,13 @@
 //! A PortForward that moves from one proxy to another is served there and leaves nothing where it was.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use fairlead_api::PortForward;
 use fairlead_tests::{
     clients::ask,
     cluster::{CLUSTER_SOON, Kubelet, proxy_pod},
     deadline::{SOON, await_condition, await_some},
+    operator::condition,
     ports,
     scene::{AT_ONCE, Scene, forward},
     targets::Target,
@@ -103,4 +104,64 @@ fn a_gateway_that_loses_a_member_goes_on_and_one_that_loses_the_last_goes() {
     scene.apply_ready(&[&forward("b", other, &[&b], at("side"))]);
     let left = ["ConfigMap side-gateway", "Deployment side-gateway", "Service a", "Service b"];
     await_made(&scene, &left);
+}
+
+/// Where the Service leads: the name of the proxy, and its ready pods, as kube-proxy would have them.
+fn behind(scene: &Scene<'_>, name: &str) -> Option<(String, Vec<Ipv4Addr>)> {
+    let service: Service = scene.find(name)?;
+    let proxy = service.spec?.selector?.remove("fairlead.dev/proxy")?;
+    let pods = scene.list::<Pod>(&format!("fairlead.dev/proxy={proxy}"));
+    let is_ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let ready = pods.iter().filter(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
+    let ips = ready.filter_map(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok());
+    Some((proxy, ips.collect()))
+}
+
+/// Follows the Service as clients do, until it leads to a proxy and `done`; answers how often it was asked in vain.
+fn refused_until(scene: &Scene<'_>, port: u16, proxy: &str, done: impl Fn() -> bool) -> usize {
+    let mut refused = 0;
+    await_condition(&format!("the Service to lead to {proxy}"), CLUSTER_SOON, || {
+        let (leads_to, pods) = behind(scene, "db").expect("the Service");
+        if leads_to == proxy {
+            let object: PortForward = scene.find("db").expect("the PortForward");
+            let present = condition(&object, "Programmed").expect("Programmed");
+            let said = (present.status.as_str(), present.observed_generation);
+            assert_eq!(said, ("True", object.metadata.generation), "turned before the new proxy ran it");
+        }
+        refused += usize::from(pods.first().is_none_or(|ip| ask((*ip, port)).is_err()));
+        leads_to == proxy && done()
+    });
+    refused
+}
+
+#[test]
+fn clients_of_the_service_are_served_at_every_moment_of_a_move() {
+    let Some(scene) = Scene::open(AT_ONCE) else { return };
+    let (target, port) = (Target::letter('A'), ports::free());
+    let db = |more: Value| forward("db", port, &[&target], more);
+    let edge = json!({"gateway": {"name": "edge"}});
+    // The older one of two has the port.
+    scene.apply_ready(&[&forward("alpha", port, &[&target], json!({"gateway": {"name": "side"}}))]);
+    scene.apply_ready(&[&db(json!({}))]);
+    await_condition("a pod behind the Service", CLUSTER_SOON, || {
+        behind(&scene, "db").is_some_and(|(_, pods)| pods.len() == 1)
+    });
+    let left = || scene.find::<Deployment>("db-forward").is_none();
+    scene.apply::<PortForward>(&db(edge.clone()));
+    assert_eq!(refused_until(&scene, port, "edge-gateway", left), 0);
+
+    // Refused where it wants to be, it stays where it was.
+    scene.apply::<PortForward>(&db(json!({"gateway": {"name": "side"}})));
+    let refused = scene.await_refused("db", "PortConflict");
+    let message = &condition(&refused, "Accepted").expect("Accepted").message;
+    assert!(message.contains("goes on as it was accepted last"), "{message}");
+    scene.await_idle();
+    let (leads_to, pods) = behind(&scene, "db").expect("the Service");
+    assert_eq!((leads_to.as_str(), ask((pods[0], port)).ok()), ("edge-gateway", Some('A')));
+    scene.delete::<PortForward>("alpha");
+    let left = || scene.find::<Deployment>("edge-gateway").is_none();
+    assert_eq!(refused_until(&scene, port, "side-gateway", left), 0);
 }

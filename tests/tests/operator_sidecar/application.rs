@@ -42,10 +42,19 @@ pub(crate) fn restricted() -> Option<Scene<'static>> {
 
 /// The application as `inject` makes it.
 pub(crate) fn application(name: &str) -> Value {
-    let launch = Launch::new(["inject", "-"]).program(operator()).input(APPLICATION);
-    let injected = launch.finish();
+    injected(name, APPLICATION)
+}
+
+/// The application as `inject` makes it when it sees a PortForward of its namespace too.
+pub(crate) fn application_beside(name: &str, forward: &Value) -> Value {
+    injected(name, &format!("{APPLICATION}---\n{forward}\n"))
+}
+
+fn injected(name: &str, documents: &str) -> Value {
+    let injected = Launch::new(["inject", "-"]).program(operator()).input(documents).finish();
     assert_eq!(injected.code, 0, "{}", injected.stderr);
-    let mut pod: Value = yaml::from_str(&injected.stdout).expect("a Pod");
+    let mut documents: Vec<Value> = yaml::documents(&injected.stdout).expect("documents");
+    let mut pod = documents.swap_remove(0);
     pod["metadata"]["name"] = name.into();
     pod
 }

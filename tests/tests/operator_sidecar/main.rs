@@ -3,5 +3,6 @@
 
 mod application;
 mod golden;
+mod mounts;
 mod skew;
 mod waiting;

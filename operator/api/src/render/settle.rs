@@ -6,14 +6,14 @@ use fairlead_config::{Forward, ForwardKey, defaults, yaml};
 use super::{Place, candidate::Candidate, key_of, problems::Refusal};
 use crate::{PortForward, render::AcceptedReason};
 
-/// Refuses what must give way to something older.
+/// Refuses what must give way to something older, or to the proxy's own ports.
 pub(super) fn settle(
     objects: &[PortForward],
     candidates: Vec<Result<Candidate, Refusal>>,
-    place: Place,
+    (place, reserved): (Place, &[u16]),
 ) -> Vec<Result<Candidate, Refusal>> {
     let mut settled = candidates;
-    let mut proxy = Proxy { place, names: Vec::new(), forwards: Vec::new(), bytes: 0 };
+    let mut proxy = Proxy { place, reserved, names: Vec::new(), forwards: Vec::new(), bytes: 0 };
     for index in by_age(objects) {
         let outcome = proxy.admit(key_of(&objects[index]), settled[index].as_ref().ok());
         if let (Err(refusal), Ok(_)) = (outcome, &settled[index]) {
@@ -34,15 +34,16 @@ fn by_age(objects: &[PortForward]) -> Vec<usize> {
 }
 
 /// What one proxy runs so far.
-struct Proxy {
+struct Proxy<'a> {
     place: Place,
+    reserved: &'a [u16],
     names: Vec<(String, String)>,
     forwards: Vec<Forward>,
     /// Size of the forwards in the ConfigMap, where there is one.
     bytes: usize,
 }
 
-impl Proxy {
+impl Proxy<'_> {
     fn admit(&mut self, key: ForwardKey, candidate: Option<&Candidate>) -> Result<(), Refusal> {
         let name = (key.namespace.clone(), key.name.clone());
         if self.names.contains(&name) {
@@ -70,7 +71,7 @@ impl Proxy {
     fn check_listener(&self, forward: &Forward) -> Result<(), Refusal> {
         let conflict = |message| Err(Refusal { reason: AcceptedReason::PortConflict, message });
         let listen = &forward.listen;
-        if self.place.is_in_a_cluster() && defaults::RESERVED_PORTS.contains(&listen.port) {
+        if self.place.is_in_a_cluster() && self.reserved.contains(&listen.port) {
             return conflict(format!("port {} is the proxy's own; choose another listen port", listen.port));
         }
         match self.forwards.iter().find(|other| other.excludes(forward)) {

@@ -3,8 +3,6 @@
 
 use std::time::Instant;
 
-use fairlead_api::PortForward;
-
 use super::{Leading, now_ms};
 use crate::{
     controller::{
@@ -13,7 +11,7 @@ use crate::{
         index::ObjectName,
         known::Known,
         pods::PodFacts,
-        settlement::{self, InForce},
+        settlement::{self, InForce, Wishes},
     },
     names::{ProxyId, ProxyKind},
     proxies::{Assignment, Link},
@@ -39,8 +37,9 @@ impl Leading {
         }
         self.overtake(id, Instant::now());
         let before = self.known.remove(id).map(|known| known.document).unwrap_or_default();
-        let none: &[PortForward] = &[];
-        let settlement = settlement::settle(none, id.place(), &Default::default(), &before, now_ms())?;
+        let (ports, taken, leavers, comers) = Default::default();
+        let none = Wishes { members: &[], place: id.place(), ports, taken, leavers, comers };
+        let settlement = settlement::settle(&none, &before, now_ms())?;
         let document = InForce { revision: settlement.revision, text: Some(settlement.text.clone()) };
         self.known.insert(id.clone(), Known::running(document));
         self.proxies.assign(id.clone(), Assignment { pods, document: settlement.text, revision: settlement.revision });
