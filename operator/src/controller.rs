@@ -16,6 +16,7 @@ mod observation;
 mod pods;
 mod rolls;
 mod settlement;
+mod shelf;
 mod statuses;
 mod unseen;
 mod vacancies;
@@ -113,9 +114,9 @@ impl Controller {
                     Some(change) => drop(self.note(change)),
                     None => anyhow::bail!("the watches have ended"),
                 },
-                ready = self.caches.ready() => {
+                () = self.caches.ready() => {
                     self.count_anew();
-                    return ready;
+                    return Ok(());
                 }
                 // An API server that is away may stay away: waiting for it is no reason to be started again.
                 () = sleep(TICK) => {}
@@ -162,9 +163,9 @@ impl Controller {
     /// Brings both indexes in line with what is there: while a watch begins, its objects are told before they are there.
     fn count_anew(&mut self) {
         let Caches { port_forwards, gateway_pods, sidecar_pods, services, .. } = &self.caches;
-        self.members.keep(|name| port_forwards.get(name).is_some());
-        self.pods.keep(|name| gateway_pods.get(name).is_some() || sidecar_pods.get(name).is_some());
-        self.services.keep(|name| services.get(name).is_some());
+        self.members.keep(|name| port_forwards.has(name));
+        self.pods.keep(|name| gateway_pods.has(name) || sidecar_pods.has(name));
+        self.services.keep(|name| services.has(name));
         for present in self.caches.present() {
             match present {
                 Change::PortForward(name, proxy) => drop(self.members.place(name, proxy)),
@@ -187,7 +188,7 @@ impl Controller {
     /// The PortForwards of a proxy that are not on their way out.
     fn members_of(&self, id: &ProxyId) -> Vec<PortForward> {
         let members = self.members.members(id).filter_map(|name| self.caches.port_forwards.get(name));
-        members.filter(|object| object.metadata.deletion_timestamp.is_none()).map(|object| (*object).clone()).collect()
+        members.filter(|object| object.metadata.deletion_timestamp.is_none()).collect()
     }
 
     /// The pods of a proxy that are not on their way out.
@@ -196,6 +197,6 @@ impl Controller {
             ProxyKind::Sidecar(_) => &self.caches.sidecar_pods,
             ProxyKind::Own(_) | ProxyKind::Shared(_) => &self.caches.gateway_pods,
         };
-        self.pods.members(id).filter_map(|name| PodFacts::of(&*cache.get(name)?)).collect()
+        self.pods.members(id).filter_map(|name| PodFacts::of(&cache.get(name)?)).collect()
     }
 }

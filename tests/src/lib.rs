@@ -20,3 +20,4 @@ mod silence;
 pub mod skip;
 pub mod sshd;
 pub mod targets;
+pub mod verdicts;

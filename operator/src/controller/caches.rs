@@ -1,5 +1,5 @@
-//! What the operator knows of the cluster: one reflector for each kind and watched namespace, stripped of what nobody
-//! reads, and a stream of what changed. Reads only.
+//! What the operator knows of the cluster: one watch for each kind and watched namespace, stripped of what nobody reads,
+//! and a stream of what changed. Reads only.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -8,7 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
-        apps::v1::Deployment,
+        apps::v1::{Deployment, DeploymentStatus},
         core::v1::{ConfigMap, Pod, Service},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
@@ -19,15 +19,14 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         WatchStreamExt,
-        reflector::{self, ObjectRef, Store},
         watcher::{self, Event},
     },
 };
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::index::ObjectName;
+use super::{index::ObjectName, shelf::Shelf};
 use crate::names::{CONTAINER, MANAGED_BY, PROXY_LABEL, ProxyId, SIDECAR_LABEL};
 
 /// Where `kubectl apply` writes the whole object once more.
@@ -63,29 +62,28 @@ pub(super) struct Caches {
 }
 
 /// The objects of one kind, in all watched namespaces.
-pub(super) struct Cache<K: Resource<DynamicType = ()> + 'static> {
-    stores: Vec<Store<K>>,
+pub(super) struct Cache<K> {
+    shelves: Vec<Arc<Shelf<K>>>,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Cache<K> {
-    pub(super) fn get(&self, name: &ObjectName) -> Option<Arc<K>>
-    where
-        K: Resource,
-    {
-        let reference = ObjectRef::<K>::new(&name.name).within(&name.namespace);
-        self.stores.iter().find_map(|store| store.get(&reference))
+impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Cache<K> {
+    pub(super) fn get(&self, name: &ObjectName) -> Option<K> {
+        self.shelves.iter().find_map(|shelf| shelf.get(name))
     }
 
-    /// Everything there is.
-    pub(super) fn all(&self) -> Vec<Arc<K>> {
-        self.stores.iter().flat_map(Store::state).collect()
+    pub(super) fn has(&self, name: &ObjectName) -> bool {
+        self.shelves.iter().any(|shelf| shelf.has(name))
     }
 
-    async fn ready(&self) -> anyhow::Result<()> {
-        for store in &self.stores {
-            store.wait_until_ready().await?;
+    /// Everything there is, one after the other.
+    pub(super) fn all(&self) -> impl Iterator<Item = K> + '_ {
+        self.shelves.iter().flat_map(|shelf| shelf.all())
+    }
+
+    async fn ready(&self) {
+        for shelf in &self.shelves {
+            shelf.listed().await;
         }
-        Ok(())
     }
 }
 
@@ -104,12 +102,12 @@ impl Caches {
         let watches = Watches { client, namespaces, tasks, changes };
         let ours = format!("{}={}", MANAGED_BY.0, MANAGED_BY.1);
         let caches = Self {
-            port_forwards: watches.start("", |_| {}, port_forward),
+            port_forwards: watches.start("", strip_port_forward, port_forward),
             gateway_pods: watches.start(PROXY_LABEL, strip_pod, gateway_pod),
             sidecar_pods: watches.start(SIDECAR_LABEL, strip_pod, sidecar_pod),
             config_maps: watches.start(&ours, |_| {}, |child: &ConfigMap, _| of_child(child)),
-            deployments: watches.start(&ours, |_| {}, |child: &Deployment, _| of_child(child)),
-            services: watches.start(&ours, |service| service.status = None, service),
+            deployments: watches.start(&ours, strip_deployment, |child: &Deployment, _| of_child(child)),
+            services: watches.start(&ours, strip_service, service),
             budgets: watches.start(&ours, |_| {}, |child: &PodDisruptionBudget, _| of_child(child)),
             policies: watches.start(&ours, |_| {}, |child: &NetworkPolicy, _| of_child(child)),
         };
@@ -117,15 +115,15 @@ impl Caches {
     }
 
     /// Waits until everything has been listed once.
-    pub(super) async fn ready(&self) -> anyhow::Result<()> {
-        self.port_forwards.ready().await?;
-        self.gateway_pods.ready().await?;
-        self.sidecar_pods.ready().await?;
-        self.config_maps.ready().await?;
-        self.deployments.ready().await?;
-        self.services.ready().await?;
-        self.budgets.ready().await?;
-        self.policies.ready().await
+    pub(super) async fn ready(&self) {
+        self.port_forwards.ready().await;
+        self.gateway_pods.ready().await;
+        self.sidecar_pods.ready().await;
+        self.config_maps.ready().await;
+        self.deployments.ready().await;
+        self.services.ready().await;
+        self.budgets.ready().await;
+        self.policies.ready().await;
     }
 }
 
@@ -135,6 +133,7 @@ impl Watches<'_> {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + Debug
+            + Serialize
             + DeserializeOwned
             + Send
             + Sync
@@ -142,20 +141,21 @@ impl Watches<'_> {
     {
         let all = [String::new()];
         let namespaces = if self.namespaces.is_empty() { &all } else { self.namespaces };
-        let stores = namespaces.iter().map(|namespace| {
+        let shelves = namespaces.iter().map(|namespace| {
             let api = match namespace.as_str() {
                 "" => Api::all(self.client.clone()),
                 namespace => Api::namespaced(self.client.clone(), namespace),
             };
-            let (store, writer) = reflector::store();
+            let shelf = Arc::<Shelf<K>>::default();
             let stream = watcher::watcher(api, watcher::Config::default().labels(labels))
                 .modify(move |object: &mut K| {
                     strip_metadata(object.meta_mut());
                     strip(object);
                 })
                 .default_backoff();
-            let changes = self.changes.clone();
-            self.tasks.spawn(reflector::reflector(writer, stream).for_each(move |event| {
+            let (filled, changes) = (Arc::clone(&shelf), self.changes.clone());
+            self.tasks.spawn(stream.for_each(move |event| {
+                event.iter().for_each(|event| filled.take(event));
                 let (changes, change) = (changes.clone(), told(event, change));
                 async move {
                     if let Some(change) = change {
@@ -164,9 +164,9 @@ impl Watches<'_> {
                     }
                 }
             }));
-            store
+            shelf
         });
-        Cache { stores: stores.collect() }
+        Cache { shelves: shelves.collect() }
     }
 }
 
@@ -183,21 +183,17 @@ fn told<K>(event: watcher::Result<Event<K>>, change: fn(&K, bool) -> Option<Chan
     }
 }
 
-fn name_of<K: Resource>(object: &K) -> ObjectName {
-    ObjectName::new(object.namespace().unwrap_or_default(), object.name_any())
-}
-
 fn port_forward(object: &PortForward, gone: bool) -> Option<Change> {
     let leaves = gone || object.metadata.deletion_timestamp.is_some();
-    Some(Change::PortForward(name_of(object), (!leaves).then(|| ProxyId::of(object))))
+    Some(Change::PortForward(ObjectName::of(object), (!leaves).then(|| ProxyId::of(object))))
 }
 
 fn gateway_pod(pod: &Pod, gone: bool) -> Option<Change> {
-    Some(Change::Pod(name_of(pod), if gone { None } else { gateway(pod) }))
+    Some(Change::Pod(ObjectName::of(pod), if gone { None } else { gateway(pod) }))
 }
 
 fn sidecar_pod(pod: &Pod, gone: bool) -> Option<Change> {
-    Some(Change::Pod(name_of(pod), if gone { None } else { sidecar(pod) }))
+    Some(Change::Pod(ObjectName::of(pod), if gone { None } else { sidecar(pod) }))
 }
 
 fn gateway(pod: &Pod) -> Option<ProxyId> {
@@ -210,7 +206,7 @@ fn sidecar(pod: &Pod) -> Option<ProxyId> {
 }
 
 fn service(service: &Service, gone: bool) -> Option<Change> {
-    Some(Change::Service(name_of(service), if gone { None } else { labelled(service) }))
+    Some(Change::Service(ObjectName::of(service), if gone { None } else { labelled(service) }))
 }
 
 fn of_child<K: Resource>(child: &K) -> Option<Change> {
@@ -226,6 +222,28 @@ fn strip_metadata(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(LAST_APPLIED);
+    }
+}
+
+/// Labels and annotations are for people.
+fn strip_port_forward(object: &mut PortForward) {
+    object.metadata.labels = None;
+    object.metadata.annotations = None;
+}
+
+/// Keeps why there are no pods.
+fn strip_deployment(deployment: &mut Deployment) {
+    if let Some(status) = &mut deployment.status {
+        let conditions = status.conditions.take();
+        *status = DeploymentStatus { conditions, ..DeploymentStatus::default() };
+    }
+}
+
+/// Keeps what the operator may want otherwise, and not the addresses that a Service was given.
+fn strip_service(service: &mut Service) {
+    service.status = None;
+    if let Some(spec) = &mut service.spec {
+        (spec.cluster_ip, spec.cluster_ips, spec.ip_families) = (None, None, None);
     }
 }
 
@@ -263,11 +281,11 @@ fn strip_pod(pod: &mut Pod) {
 impl Caches {
     /// Every PortForward, every pod and every Service, as if each had just come.
     pub(super) fn present(&self) -> Vec<Change> {
-        fn changes<'a, K: Resource<DynamicType = ()> + Clone>(
+        fn changes<'a, K: Resource<DynamicType = ()> + Serialize + DeserializeOwned>(
             cache: &'a Cache<K>,
             change: fn(&K, bool) -> Option<Change>,
         ) -> impl Iterator<Item = Change> + 'a {
-            cache.all().into_iter().filter_map(move |object| change(&object, false))
+            cache.all().filter_map(move |object| change(&object, false))
         }
         let pods = changes(&self.gateway_pods, gateway_pod).chain(changes(&self.sidecar_pods, sidecar_pod));
         changes(&self.port_forwards, port_forward).chain(pods).chain(changes(&self.services, service)).collect()
@@ -275,11 +293,7 @@ impl Caches {
 
     /// Every proxy that has a ConfigMap or a Deployment.
     pub(super) fn proxies_of_children(&self) -> Vec<ProxyId> {
-        let maps = self.config_maps.all();
-        let deployments = self.deployments.all();
-        maps.iter()
-            .filter_map(|map| labelled(&**map))
-            .chain(deployments.iter().filter_map(|d| labelled(&**d)))
-            .collect()
+        let maps = self.config_maps.all().filter_map(|map| labelled(&map));
+        maps.chain(self.deployments.all().filter_map(|deployment| labelled(&deployment))).collect()
     }
 }

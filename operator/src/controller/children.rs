@@ -1,18 +1,16 @@
 //! Which writes bring a proxy's objects in line: from members, verdicts and what is there to an ordered list. Pure.
 //! Services come first, since a name that is somebody else's must be known before anything runs under it.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use fairlead_api::{
     PortForward,
     render::{Verdict, key_of},
 };
 use fairlead_config::ForwardKey;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
@@ -73,7 +71,7 @@ impl Proxy<'_> {
                 }
                 None => writes.extend(present.removal(ChildKind::Service, &present.caches.services, &at, |owners| {
                     // Its PortForward is here and wants none; any other owner's is none of our business.
-                    owners.iter().any(|uid| Some(uid) == member.object.metadata.uid.as_ref())
+                    owners.iter().any(|owner| Some(&owner.uid) == member.object.metadata.uid.as_ref())
                 })),
             }
         }
@@ -152,11 +150,11 @@ fn is_valid(member: &Member<'_>) -> bool {
 impl Present<'_> {
     fn write<K>(&self, kind: ChildKind, cache: &Cache<K>, wanted: &K) -> serde_json::Result<Option<Write>>
     where
-        K: Resource<DynamicType = ()> + Clone + Serialize,
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
         let at = ObjectName::new(wanted.namespace().unwrap_or_default(), wanted.name_any());
         let wanted = Wanted::new(kind, wanted)?;
-        let present = ours(cache, &at).map(|present| typed(&*present)).transpose()?;
+        let present = ours(cache, &at).map(|present| typed(&present)).transpose()?;
         let answer = self.answers.get(&wanted.child);
         Ok(settle(wanted, present.as_ref(), answer))
     }
@@ -166,14 +164,13 @@ impl Present<'_> {
         kind: ChildKind,
         cache: &Cache<K>,
         at: &ObjectName,
-        may_go: impl FnOnce(&[String]) -> bool,
+        may_go: impl FnOnce(&[OwnerReference]) -> bool,
     ) -> Option<Write>
     where
-        K: Resource<DynamicType = ()> + Clone,
+        K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
     {
         let present = ours(cache, at)?;
-        let owners: Vec<String> = present.owner_references().iter().map(|owner| owner.uid.clone()).collect();
-        if !may_go(&owners) || present.meta().deletion_timestamp.is_some() {
+        if !may_go(present.owner_references()) || present.meta().deletion_timestamp.is_some() {
             return None;
         }
         Some(Write::Delete { child: ChildName { kind, name: at.name.clone() }, uid: present.uid()? })
@@ -181,12 +178,12 @@ impl Present<'_> {
 
     /// What is left of a proxy without members, where its owners still live: they moved away. What has no living owner
     /// is the garbage collector's, or its user's who deleted the owner and wanted to keep it.
-    pub(super) fn leftovers(&self, id: &ProxyId, lives: impl Fn(&str) -> bool) -> Vec<Write> {
-        self.parts(id, |owners| owners.iter().any(|uid| lives(uid)))
+    pub(super) fn leftovers(&self, id: &ProxyId, lives: impl Fn(&OwnerReference) -> bool) -> Vec<Write> {
+        self.parts(id, |owners| owners.iter().any(&lives))
     }
 
     /// Removes what a proxy is made of, as far as its owners' uids let it.
-    fn parts(&self, id: &ProxyId, may_go: impl Fn(&[String]) -> bool) -> Vec<Write> {
+    fn parts(&self, id: &ProxyId, may_go: impl Fn(&[OwnerReference]) -> bool) -> Vec<Write> {
         let at = ObjectName::new(&id.namespace, id.object_name());
         let caches = self.caches;
         [
@@ -202,9 +199,9 @@ impl Present<'_> {
 }
 
 /// An object of the cache, if it is ours.
-pub(super) fn ours<K>(cache: &Cache<K>, at: &ObjectName) -> Option<Arc<K>>
+pub(super) fn ours<K>(cache: &Cache<K>, at: &ObjectName) -> Option<K>
 where
-    K: Resource<DynamicType = ()> + Clone,
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned,
 {
     cache.get(at).filter(|object| is_ours(object.meta()))
 }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use kube::{Resource, ResourceExt};
+
 use crate::names::ProxyId;
 
 /// Namespace and name of an object.
@@ -15,6 +17,10 @@ pub(super) struct ObjectName {
 impl ObjectName {
     pub(super) fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    pub(super) fn of<K: Resource>(object: &K) -> Self {
+        Self::new(object.namespace().unwrap_or_default(), object.name_any())
     }
 }
 

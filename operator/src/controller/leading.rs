@@ -48,6 +48,8 @@ pub(super) struct Leading {
     since: Instant,
     /// When the metrics were told how many there are of what.
     surveyed: Instant,
+    /// Whether a PortForward has changed since they were counted.
+    uncounted: bool,
     identity: watch::Receiver<Arc<Identity>>,
     proxies: Proxies,
     reports: proxies::Changes,
@@ -93,6 +95,7 @@ impl Leading {
         let mut leading = Self {
             since: now,
             surveyed: now,
+            uncounted: true,
             identity,
             proxies,
             reports,
@@ -167,14 +170,17 @@ impl Leading {
         let views: Vec<_> = controller.pods.proxies().flat_map(|id| self.proxies.observe(id)).collect();
         let connected = views.iter().filter(|view| matches!(view.link, Link::Connected { .. })).count();
         telemetry.proxies(views.len(), connected);
-        let objects = controller.caches.port_forwards.all();
-        telemetry.portforwards(statuses::counts(objects.iter().map(|object| &**object)));
+        // Thousands are read for it: not while nothing changes.
+        if std::mem::take(&mut self.uncounted) {
+            telemetry.portforwards(statuses::counts(controller.caches.port_forwards.all()));
+        }
     }
 
     fn note(&mut self, controller: &mut Controller, change: Change) {
         let now = Instant::now();
         if let Change::PortForward(name, proxy) = &change {
-            self.written.see(name, controller.caches.port_forwards.get(name).as_deref());
+            self.uncounted = true;
+            self.written.see(name, controller.caches.port_forwards.get(name).as_ref());
             match proxy {
                 None => {
                     self.statuses.forget(name);
@@ -233,18 +239,21 @@ impl Leading {
         controller.members.members(id).cloned().for_each(|name| self.statuses.add(name, due));
     }
 
+    /// Begins what is due, proxies and statuses in turn: neither waits for thousands of the others.
     fn start_jobs(&mut self, controller: &Controller) {
-        while self.jobs.len() < JOBS_LIMIT {
+        let (mut proxy_is_due, mut status_is_due) = (true, true);
+        while self.jobs.len() < JOBS_LIMIT && (proxy_is_due || status_is_due) {
             let now = Instant::now();
-            if let Some(id) = self.work.pop(now) {
+            let proxy = self.work.pop(now);
+            proxy_is_due = proxy.is_some();
+            if let Some(id) = proxy {
                 self.reconcile(controller, id, now);
-            } else if self.budget.ready_at(now) > now {
-                // Thousands may wait: nobody looks at them while none could be written.
-                return;
-            } else if let Some(name) = self.statuses.pop(now) {
+            }
+            // Nobody looks at statuses while none could be written.
+            let status = if self.budget.ready_at(now) > now { None } else { self.statuses.pop(now) };
+            status_is_due = status.is_some();
+            if let Some(name) = status {
                 self.write_status(controller, name, now);
-            } else {
-                return;
             }
         }
     }
@@ -260,7 +269,7 @@ impl Leading {
                         self.statuses.forget(&name);
                         let since = self.news.remove(&name).map(|since| now.saturating_duration_since(since));
                         controller.writer.telemetry.status_written(since);
-                        self.written.keep(controller.caches.port_forwards.get(&name).as_deref(), name, written);
+                        self.written.keep(controller.caches.port_forwards.get(&name).as_ref(), name, written);
                     }
                     Err(WriteError::Gone | WriteError::Taken(_)) => {}
                     Err(error) => {

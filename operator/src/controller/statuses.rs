@@ -62,11 +62,9 @@ fn service_address(object: &PortForward, verdict: &Verdict) -> Option<Address> {
 }
 
 /// How many objects have which status of which condition.
-pub(super) fn counts<'a>(
-    objects: impl Iterator<Item = &'a PortForward>,
-) -> BTreeMap<(&'static str, &'static str), usize> {
+pub(super) fn counts(objects: impl Iterator<Item = PortForward>) -> BTreeMap<(&'static str, &'static str), usize> {
     let mut counts = BTreeMap::new();
-    for condition in objects.filter_map(|object| object.status.as_ref()).flat_map(|status| &status.conditions) {
+    for condition in objects.filter_map(|object| object.status).flat_map(|status| status.conditions) {
         let known = |all: &[&'static str], text: &str| all.iter().find(|known| **known == text).copied();
         let type_ = known(&["Accepted", "Programmed", "NodesAvailable", "Ready"], &condition.type_);
         if let (Some(type_), Some(status)) = (type_, known(&["True", "False", "Unknown"], &condition.status)) {

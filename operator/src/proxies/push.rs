@@ -17,8 +17,10 @@ use super::{
     http::{self, Body, Dialler, Http},
 };
 
-/// An idle connection is given up before the proxy does so.
-const KEPT: Duration = IDLE_LIMIT.saturating_sub(Duration::from_secs(60));
+/// How long a connection is kept for the next push: changes come in bursts, and thousands of idle ones are memory for
+/// nothing. The proxy would close it later.
+const KEPT: Duration = Duration::from_secs(30);
+const _: () = assert!(KEPT.as_secs() < IDLE_LIMIT.as_secs());
 
 /// The pushes to one pod during one connection of its reports.
 pub(super) struct Pusher<'a> {

@@ -2,13 +2,20 @@
 //! and gone without a trace.
 
 use fairlead_tests::{
-    chart::{Helm, chart},
+    chart::{Helm, RELEASE, chart},
     cluster::{CLUSTER_SOON, ControlPlane, block_on},
-    deadline::{await_condition, await_some},
+    deadline::{SOON, await_condition, await_some},
+    operator::Operator,
+    ports,
+    scene::{NEVER, Scene, forward},
+    targets::Target,
 };
 use k8s_openapi::{
     ByteString,
-    api::core::v1::{ConfigMap, Pod, Secret},
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, Pod, Secret, Service},
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -63,4 +70,42 @@ fn a_release_is_installed_upgraded_and_uninstalled() {
     });
     let secret = await_some("an answer", CLUSTER_SOON, || block_on(secrets.get_opt(CA)).ok());
     assert_eq!(secret, None);
+}
+
+/// With forwards at work, all goes: the operator and its rights, the CRD, and with it whatever was made of PortForwards.
+#[test]
+fn an_uninstalled_release_takes_its_forwards_along_and_hangs_on_nothing() {
+    let Some(helm) = Helm::find_or_skip() else { return };
+    let Some(cluster) = ControlPlane::start_without_crd() else { return };
+    let admin = cluster.kubeconfig_admin();
+    let values = json!({"crds": {"keep": false}});
+    let (release, namespace) = RELEASE;
+    helm.run(&admin, &values, &["install", release, &chart(), "--namespace", namespace, "--create-namespace"]);
+    let mut operator = Operator::start_installed(&cluster, &[]);
+    let scene = Scene::of(cluster.namespace(), NEVER);
+    let target = Target::letter('A');
+    let edge = || json!({"gateway": {"name": "edge"}});
+    scene.apply_ready(&[
+        &forward("own", ports::free(), &[&target], json!({})),
+        &forward("left", ports::free(), &[&target], edge()),
+        &forward("right", ports::free(), &[&target], edge()),
+    ]);
+    helm.run(&admin, &values, &["uninstall", release, "--namespace", namespace]);
+    operator.process().terminate();
+    operator.process().await_exit(SOON);
+    let crds: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    await_condition("the CRD to be gone", CLUSTER_SOON, || {
+        block_on(crds.get_opt("portforwards.fairlead.dev")).expect("ask for the CRD").is_none()
+    });
+    let left = || {
+        let count = |objects: usize, what: &str| if objects > 0 { format!("{objects} {what}") } else { String::new() };
+        [
+            count(scene.list::<Deployment>("").len(), "Deployments"),
+            count(scene.list::<ConfigMap>("app.kubernetes.io/managed-by=fairlead").len(), "ConfigMaps"),
+            count(scene.list::<Service>("").len(), "Services"),
+            count(scene.list::<Pod>("").len(), "Pods"),
+        ]
+        .concat()
+    };
+    await_condition("nothing to be left of the forwards", CLUSTER_SOON, || left().is_empty());
 }

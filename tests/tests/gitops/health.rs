@@ -2,12 +2,10 @@
 
 use fairlead_api::status::Observed;
 use fairlead_config::NodeState::{Alive, Dead, Unknown};
+use fairlead_tests::verdicts::{Judgement, argo_cd, kstatus};
 use serde_json::{Value, json};
 
-use super::{
-    situations::{Proxy, Situation, port_forward},
-    verdicts::{Judgement, argo_cd, kstatus},
-};
+use super::situations::{Proxy, Situation, port_forward};
 
 /// What it is, the object, and what kstatus, then Argo CD makes of it, with a piece of Argo CD's message.
 type Row = (&'static str, Value, &'static str, &'static str, &'static str);

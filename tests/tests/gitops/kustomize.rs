@@ -6,10 +6,8 @@ use std::{
     process::Command,
 };
 
-use fairlead_tests::{golden, skip::skip};
+use fairlead_tests::{golden, skip::skip, verdicts::on_search_path};
 use serde_json::{Value, json};
-
-use super::verdicts::on_search_path;
 
 const REFERENCES: &str = "deploy/kustomize/name-reference.yaml";
 const HEAD: &str = "# Where PortForwards name Secrets and ConfigMaps. Made from the CRD by the test `gitops`; see UPDATE_GOLDEN there.\n";

@@ -6,4 +6,3 @@ mod health;
 mod kustomize;
 mod manifests;
 mod situations;
-mod verdicts;

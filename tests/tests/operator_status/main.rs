@@ -3,6 +3,7 @@
 
 mod changes;
 mod gone;
+mod judged;
 mod kubectl;
 mod nodes;
 mod quiet;

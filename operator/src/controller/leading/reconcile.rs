@@ -1,13 +1,14 @@
 //! The leader's look at one proxy: from its members, pods and objects to what must be written, and what came of that.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Instant,
 };
 
 use fairlead_api::PortForward;
 use fairlead_config::ForwardKey;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::{Leading, now_ms};
 use crate::{
@@ -73,13 +74,13 @@ impl Leading {
     fn leave(&mut self, controller: &Controller, id: &ProxyId) -> anyhow::Result<Writes> {
         self.vacancies.follow(id, std::iter::empty());
         self.dismiss(controller, id)?;
-        let objects = &controller.caches.port_forwards;
         // One that is being deleted leaves what it owns to the garbage collector, or to the user who wants to keep it;
         // one that is in this proxy has only not been told yet.
-        let all = objects.all();
-        let living = all.iter().filter(|o| o.metadata.deletion_timestamp.is_none() && ProxyId::of(o) != *id);
-        let living: HashSet<&str> = living.filter_map(|object| object.metadata.uid.as_deref()).collect();
-        let lives = |uid: &str| living.contains(uid);
+        let lives = |owner: &OwnerReference| {
+            let named = controller.caches.port_forwards.get(&ObjectName::new(&id.namespace, &owner.name));
+            let living = named.filter(|o| o.metadata.deletion_timestamp.is_none() && ProxyId::of(o) != *id);
+            living.is_some_and(|object| object.metadata.uid.as_ref() == Some(&owner.uid))
+        };
         let present = Present { caches: &controller.caches, answers: &HashMap::new() };
         let writes = present.leftovers(id, lives);
         Ok(writes.into_iter().map(|write| (write, None)).collect())

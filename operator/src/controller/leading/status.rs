@@ -30,7 +30,7 @@ impl Leading {
             ProxyKind::Own(_) | ProxyKind::Shared(_) => {
                 let replicas = deployment.as_ref().and_then(|d| d.spec.as_ref()).and_then(|spec| spec.replicas);
                 let desired = u32::try_from(replicas.unwrap_or(1)).unwrap_or(0);
-                (Some(desired), deployment.as_ref().and_then(|d| observation::missing(d)))
+                (Some(desired), deployment.as_ref().and_then(observation::missing))
             }
         };
         let missing = missing.or_else(|| self.known.get(id).and_then(|known| known.failed.clone()));
@@ -69,11 +69,10 @@ impl Leading {
         name: &ObjectName,
         now: Instant,
     ) -> Option<(PortForward, PortForwardStatus)> {
-        let object = controller.caches.port_forwards.get(name)?;
+        let mut object = controller.caches.port_forwards.get(name)?;
         let id = controller.members.proxy_of(name)?;
         let known = self.known.get(id)?;
         let verdict = known.judged.on(&object)?;
-        let mut object = PortForward::clone(&object);
         if let Some(written) = self.written.of(name) {
             object.status = Some(written.clone());
         }

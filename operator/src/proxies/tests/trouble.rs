@@ -88,9 +88,9 @@ async fn a_document_that_a_pod_refuses_is_pushed_once_and_the_pod_says_why() {
 async fn a_pod_that_says_nothing_for_45_seconds_is_lost() {
     let scene = Scene::new();
     let fake = scene.fake(Mood::Good).await;
+    let begin = tokio::time::Instant::now();
     scene.assign(&[&fake], 0);
     until("a report", || scene.is_connected(0)).await;
-    let begin = tokio::time::Instant::now();
     tokio::time::pause();
     let error = scene.error(0).await;
     assert!(error.contains("said nothing for 45s"), "{error}");

@@ -1,27 +1,29 @@
-//! The judges: kstatus itself, a small Go program, and the Argo CD health check, by a Lua interpreter without the
-//! libraries that Argo CD doesn't open.
+//! The judges of an object's health: kstatus itself, a small Go program, and the Argo CD health check, by a Lua
+//! interpreter without the libraries that Argo CD doesn't open.
 
 use std::{
     env,
     fmt::Write as _,
+    fs,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::OnceLock,
 };
 
-use fairlead_tests::{golden, skip::skip};
 use serde_json::Value;
+
+use crate::{golden, skip::skip};
 
 /// What a judge says of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Judgement {
-    pub(crate) verdict: String,
-    pub(crate) message: String,
+pub struct Judgement {
+    pub verdict: String,
+    pub message: String,
 }
 
 /// Asks kstatus about objects; none, after saying so, where it can't be built.
-pub(crate) fn kstatus(objects: &[Value]) -> Option<Vec<Judgement>> {
+pub fn kstatus(objects: &[Value]) -> Option<Vec<Judgement>> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let program = PROGRAM.get_or_init(build_kstatus).as_ref().map_err(|reason| skip(reason)).ok()?;
     let input: String = objects.iter().map(|object| format!("{object}\n")).collect();
@@ -29,7 +31,7 @@ pub(crate) fn kstatus(objects: &[Value]) -> Option<Vec<Judgement>> {
 }
 
 /// Runs Argo CD's health check on objects; none, after saying so, without a Lua interpreter. Argo CD's is Lua 5.1.
-pub(crate) fn argo_cd(objects: &[Value]) -> Option<Vec<Judgement>> {
+pub fn argo_cd(objects: &[Value]) -> Option<Vec<Judgement>> {
     let Some(lua) = ["lua5.1", "lua5.4", "lua5.3", "lua"].into_iter().find_map(on_search_path) else {
         skip("no Lua interpreter; install lua5.1");
         return None;
@@ -62,19 +64,24 @@ end
 /// Builds the Go program, which takes half a minute the first time.
 fn build_kstatus() -> Result<PathBuf, String> {
     let go = on_search_path("go").ok_or("no go to build kstatus with; install Go (https://go.dev/dl/)")?;
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kstatus");
+    // Several test programs may build it at once.
+    let own = env::current_exe().map_err(|error| error.to_string())?;
+    let program = own.with_file_name(format!("kstatus-{}", std::process::id()));
     let mut build = Command::new(go);
     build.args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-o"]).arg(&program).arg(".");
     build.current_dir(golden::file("tests/kstatus")).env("CGO_ENABLED", "0").env("GOWORK", "off");
     let built = build.output().map_err(|error| format!("go: {error}"))?;
     if built.status.success() {
-        Ok(program)
+        let whole = own.with_file_name("kstatus");
+        fs::rename(&program, &whole).map_err(|error| error.to_string())?;
+        Ok(whole)
     } else {
         Err(format!("could not build kstatus: {}", String::from_utf8_lossy(&built.stderr)))
     }
 }
 
-pub(crate) fn on_search_path(name: &str) -> Option<PathBuf> {
+/// Finds a program.
+pub fn on_search_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }
