@@ -1,6 +1,7 @@
 //! A release of the chart in a real API server: taken as it is, upgraded without losing the operator's certificates,
 //! and gone without a trace.
 
+use fairlead_api::PortForward;
 use fairlead_tests::{
     chart::{Helm, RELEASE, chart},
     cluster::{CLUSTER_SOON, ControlPlane, block_on},
@@ -90,6 +91,9 @@ fn an_uninstalled_release_takes_its_forwards_along_and_hangs_on_nothing() {
         &forward("left", ports::free(), &[&target], edge()),
         &forward("right", ports::free(), &[&target], edge()),
     ]);
+    // The garbage collector looks for new kinds every half minute; from then on it follows what they own.
+    scene.delete::<PortForward>("own");
+    scene.await_gone::<Deployment>("own-forward");
     helm.run(&admin, &values, &["uninstall", release, "--namespace", namespace]);
     operator.process().terminate();
     operator.process().await_exit(SOON);
