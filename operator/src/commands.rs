@@ -10,7 +10,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use fairlead_config::yaml;
 
-use crate::{inject, settings::Settings};
+use crate::{
+    inject::{self, InOrder, Order},
+    settings::Settings,
+};
 
 /// The image where neither `--image` nor `--settings` says one.
 pub const IMAGE: &str = concat!("ghcr.io/fairlead/fairlead:", env!("CARGO_PKG_VERSION"));
@@ -72,8 +75,11 @@ pub fn inject(
     if documents.is_empty() {
         bail!("{name}: no document; write manifests of pods or of what makes pods");
     }
+    let orders: Vec<Order> = yaml::documents_as(&text).with_context(|| name)?;
+    let orders: Vec<Order> = orders.into_iter().filter(|order| *order != Order::Nothing).collect();
     let injection = inject::inject(documents, args.sidecar.as_deref(), &settings)?;
-    let written = injection.documents.iter().map(yaml::to_string).collect::<Result<Vec<_>, _>>()?;
+    let in_order = injection.documents.iter().zip(&orders).map(|(value, order)| InOrder { value, order });
+    let written = in_order.map(|document| yaml::to_string(&document)).collect::<Result<Vec<_>, _>>()?;
     for note in &injection.notes {
         writeln!(notes, "{note}")?;
     }
@@ -158,6 +164,48 @@ metadata: {name: c, annotations: {old: 'yes', number: '012', time: '12:30:45', e
         let read = yaml::documents(&once).unwrap();
         assert_eq!(read.len(), 2);
         assert_eq!(read[1], yaml::documents(POD).unwrap()[1]);
+    }
+
+    #[test]
+    fn fields_stay_in_the_order_in_which_they_were_written() {
+        let input = "\
+kind: Pod
+metadata:
+  name: web
+  labels:
+    z: one
+    fairlead.dev/sidecar: shop
+    a: two
+spec:
+  restartPolicy: Always
+  initContainers:
+  - name: first
+    image: first
+    args:
+    - x
+  containers:
+  - image: web
+    name: web
+apiVersion: v1
+---
+# nothing
+---
+kind: List
+apiVersion: v1
+items:
+- kind: Z
+  data: 1
+- data: 2
+  kind: A
+";
+        let (out, _) = run(&["-"], input).unwrap();
+        let lines: Vec<&str> = out.lines().collect();
+        let mut rest = lines.iter();
+        let wanted = input.lines().filter(|line| !line.starts_with(['#', '-']) || line.starts_with("- "));
+        for line in wanted {
+            assert!(rest.any(|found| *found == line), "{line:?} is not where it was:\n{out}");
+        }
+        assert_eq!(run(&["-"], &out).unwrap().0, out);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! `fairlead` in every pod template that is meant. Pure, and twice is the same as once. What is no pod or makes none,
 //! and every field that isn't ours, passes through as it was.
 
+mod order;
 mod pod;
 mod template;
 
@@ -21,6 +22,7 @@ use crate::{
     settings::Settings,
 };
 
+pub use order::{InOrder, Order};
 pub use pod::inject_template;
 
 /// Documents with their sidecars.

@@ -19,9 +19,13 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 
 /// Reads every document of a multi-document text, empty ones left out; the first error ends the reading.
 pub fn documents(text: &str) -> Result<Vec<serde_json::Value>, YamlError> {
-    let all: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| YamlError(one_line(&e.to_string())))?;
+    let all: Vec<serde_json::Value> = documents_as(text)?;
     Ok(all.into_iter().filter(|v| !v.is_null()).collect())
+}
+
+/// Reads every document of a multi-document text as what the caller wants of it.
+pub fn documents_as<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, YamlError> {
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|e| YamlError(one_line(&e.to_string())))
 }
 
 /// One document of a multi-document text.
