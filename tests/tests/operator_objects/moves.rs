@@ -150,7 +150,7 @@ fn clients_of_the_service_are_served_at_every_moment_of_a_move() {
         behind(&scene, "db").is_some_and(|(_, pods)| pods.len() == 1)
     });
     let left = || scene.find::<Deployment>("db-forward").is_none();
-    scene.apply::<PortForward>(&db(edge.clone()));
+    scene.apply::<PortForward>(&db(edge));
     assert_eq!(refused_until(&scene, port, "edge-gateway", left), 0);
 
     // Refused where it wants to be, it stays where it was.
