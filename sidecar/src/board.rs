@@ -44,7 +44,8 @@ impl Board {
         let reports = [report];
         let observed = Observed::here(&reports);
         for Entry { object, verdict } in &mut self.entries {
-            let fresh = status::status(object, verdict, &observed, now);
+            let mut fresh = status::status(object, verdict, &observed, now);
+            fresh.addresses = status::remote_addresses(object, [(None, report)]);
             if !object.status.as_ref().is_some_and(|present| status::same(present, &fresh)) {
                 object.status = Some(fresh);
             }

@@ -1,7 +1,7 @@
 //! What is new between two reports, in words for a log: listening, not listening, gone. Pure.
 //! Nodes that die and come back are told by the engine itself.
 
-use fairlead_config::{ForwardKey, ForwardReport, ForwardState, Report};
+use fairlead_config::{ForwardKey, ForwardReport, ForwardState, HostPort, Report};
 
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) fn news(old: &Report, new: &Report) -> Vec<News> {
         Some(News { forward: now.key.clone(), bad, text })
     });
     let gone = old.forwards.iter().filter(|then| find(new, &then.key).is_none()).map(|then| {
-        let text = match &then.listening {
+        let text = match place(then) {
             Some(address) => format!("stopped listening on {address}; its connections may still end by themselves"),
             None => "is no longer in the configuration".to_owned(),
         };
@@ -43,9 +43,9 @@ pub(crate) fn news(old: &Report, new: &Report) -> Vec<News> {
 fn of_forward(then: Option<&ForwardReport>, now: &ForwardReport) -> Option<(bool, String)> {
     let message = || now.message.clone().unwrap_or_else(|| "no reason given".to_owned());
     let said = then.map(|then| (then.state, then.message.as_ref())) == Some((now.state, now.message.as_ref()));
-    match (now.state, &now.listening) {
+    match (now.state, place(now)) {
         (ForwardState::Listening, Some(address)) => {
-            let same_place = then.is_some_and(|then| then.listening.as_ref() == Some(address));
+            let same_place = then.and_then(place) == Some(address);
             match (&now.message, then.and_then(|then| then.message.as_ref())) {
                 _ if !same_place => Some((false, format!("listening on {address} → {}", targets(now)))),
                 (Some(trouble), before) if before != Some(trouble) => Some((true, trouble.clone())),
@@ -58,9 +58,14 @@ fn of_forward(then: Option<&ForwardReport>, now: &ForwardReport) -> Option<(bool
         }
         (ForwardState::Failed, _) => (!said).then(|| (true, format!("{}; trying again", message()))),
         (ForwardState::Refused, _) => (!said).then(|| (true, format!("refused: {}", message()))),
-        (ForwardState::Standby, _) => (!said).then(|| (false, "stands by".to_owned())),
+        (ForwardState::Standby, _) => (!said).then(|| (false, format!("stands by: {}", message()))),
         (ForwardState::Listening, None) | (ForwardState::Unknown, _) => None,
     }
+}
+
+/// Where clients reach it.
+fn place(forward: &ForwardReport) -> Option<&HostPort> {
+    forward.bound.as_ref().or(forward.listening.as_ref())
 }
 
 /// As `proxy:1080 → a:1, b:1`, the hops first.

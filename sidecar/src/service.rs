@@ -4,7 +4,7 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use fairlead_config::{ForwardState, Report};
+use fairlead_config::{ForwardReport, ForwardState, Report};
 use fairlead_engine::{Engine, EngineOptions, Plan};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -57,7 +57,9 @@ pub(crate) fn listen(engine: &Engine, wanted: &Wanted) -> Result<(), StartError>
     engine.set_secrets(wanted.files.clone());
     engine.apply(plan);
     let report = engine.report();
-    let failed = report.forwards.iter().filter(|forward| forward.state == ForwardState::Failed);
+    // A far end may come later.
+    let is_far = |forward: &ForwardReport| matches!(forward.reason.as_deref(), Some("Pending" | "BindRefused"));
+    let failed = report.forwards.iter().filter(|forward| forward.state == ForwardState::Failed && !is_far(forward));
     let failed: Vec<String> = failed
         .map(|forward| format!("forward {}: {}", forward.key, forward.message.clone().unwrap_or_default()))
         .collect();

@@ -2,7 +2,8 @@
 //! Forwards come first, as `kubectl get pfw` shows them, then their nodes, then the latest events; what doesn't fit
 //! is left out from the bottom of each part, and counted.
 
-use fairlead_api::{Node, NodeState, PortForward, PortForwardStatus, render::key_of};
+use fairlead_api::{AddressType, Node, NodeState, PortForward, PortForwardStatus, render::key_of};
+use fairlead_config::HostPort;
 use fairlead_engine::ForwardStats;
 use k8s_openapi::jiff::Timestamp;
 
@@ -66,7 +67,7 @@ fn forward_rows(content: &Content<'_>, now: Timestamp) -> Vec<Vec<String>> {
         rows.push(vec![
             if many { key.to_string() } else { key.name },
             effective.scheme.unwrap_or_default(),
-            effective.listen.unwrap_or_default(),
+            listen(status, effective.listen.unwrap_or_default()),
             status.node_summary.clone().unwrap_or_default(),
             ready(status),
             count(|stats| stats.open),
@@ -75,6 +76,12 @@ fn forward_rows(content: &Content<'_>, now: Timestamp) -> Vec<Vec<String>> {
         ]);
     }
     rows
+}
+
+/// Where clients reach it: for a listener at a far end that is what the far end says.
+fn listen(status: &PortForwardStatus, wanted: String) -> String {
+    let remote = status.addresses.iter().find(|address| address.type_ == AddressType::Remote);
+    remote.map_or(wanted, |address| HostPort::new(address.host.clone(), address.port).to_string())
 }
 
 /// `True`, or `False` with its reason.

@@ -9,12 +9,13 @@ mod proxies;
 #[cfg(test)]
 mod tests;
 
-use fairlead_config::{ForwardReport, Report};
+use fairlead_config::{ForwardReport, ForwardState, Report};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
-    Node, PortForward, PortForwardStatus,
+    Address, AddressType, Node, PortForward, PortForwardStatus,
     render::{NodeName, Verdict, key_of},
+    status_fields::{ADDRESS_HOST_LIMIT, ADDRESSES_LIMIT},
 };
 use conditions::{Conditions, Said};
 use proxies::Tally;
@@ -70,6 +71,24 @@ pub fn status(object: &PortForward, verdict: &Verdict, observed: &Observed<'_>, 
         node_summary,
         effective,
     }
+}
+
+/// Where the far ends' clients reach an object, by the reports of the proxies, each with its pod.
+pub fn remote_addresses<'a>(
+    object: &PortForward,
+    reports: impl IntoIterator<Item = (Option<&'a str>, &'a Report)>,
+) -> Vec<Address> {
+    let key = key_of(object);
+    let held = reports.into_iter().filter_map(|(pod, report)| {
+        let forward = report.forwards.iter().find(|forward| forward.key == key)?;
+        let bound = forward.bound.as_ref().filter(|_| forward.state == ForwardState::Listening)?;
+        let host = bound.host.chars().take(ADDRESS_HOST_LIMIT).collect();
+        Some(Address { type_: AddressType::Remote, host, port: bound.port, pod: pod.map(str::to_owned) })
+    });
+    let mut addresses: Vec<Address> = held.collect();
+    addresses.sort_by(|a, b| (&a.host, a.port, &a.pod).cmp(&(&b.host, b.port, &b.pod)));
+    addresses.truncate(ADDRESSES_LIMIT);
+    addresses
 }
 
 /// Tells whether two statuses say the same, whatever the order of conditions and addresses and the times in them.

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// Nodes a status names, the dead first.
 pub const STATUS_NODES_LIMIT: usize = 64;
+/// Addresses a status names, and characters of the host of each.
+pub(crate) const ADDRESSES_LIMIT: usize = 128;
+pub(crate) const ADDRESS_HOST_LIMIT: usize = 253;
 /// Characters of a node's `lastError`.
 pub const LAST_ERROR_LIMIT: usize = 1024;
 
@@ -28,7 +31,7 @@ pub struct PortForwardStatus {
 
     /// Where clients can reach the forward.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128))]
+    #[schemars(length(max = ADDRESSES_LIMIT))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub addresses: Vec<Address>,
 

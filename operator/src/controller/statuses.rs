@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fairlead_api::{
     Address, AddressType, PortForward, PortForwardStatus,
     render::Verdict,
-    status::{Observed, status},
+    status::{Observed, remote_addresses, status},
 };
 use fairlead_config::{HostPort, Report};
 use k8s_openapi::jiff::Timestamp;
@@ -44,6 +44,8 @@ pub(super) fn next(
         unreachable: observation.unreachable.as_deref(),
     };
     let mut status = status(object, verdict, &observed, now);
+    let pods = observation.reports.iter().map(|said| Some(said.pod.name.as_str()));
+    status.addresses = remote_addresses(object, pods.zip(reports.iter().copied()));
     if has_service {
         status.addresses.extend(service_address(object, verdict));
     }

@@ -75,9 +75,25 @@ impl Forward {
         self.scheme.parse::<Scheme>().is_ok_and(Scheme::is_datagram)
     }
 
+    /// Tells whether it listens at the far end of its chain.
+    pub fn is_remote(&self) -> bool {
+        self.scheme.parse::<Scheme>().is_ok_and(Scheme::is_remote)
+    }
+
     /// Tells whether one of the two can't listen while the other does, as far as their names show.
     pub fn excludes(&self, other: &Self) -> bool {
-        self.is_datagram() == other.is_datagram() && listeners_overlap(&self.listen, &other.listen)
+        let (place, others) = (self.is_remote(), other.is_remote());
+        let is_same_host = place == others && (!place || self.far_end() == other.far_end());
+        let has_port = !place || self.listen.port != 0;
+        is_same_host
+            && has_port
+            && self.is_datagram() == other.is_datagram()
+            && listeners_overlap(&self.listen, &other.listen)
+    }
+
+    /// The nodes of the last hop, where a remote forward listens.
+    fn far_end(&self) -> Option<&[HostPort]> {
+        self.chain.last().map(|hop| hop.nodes.as_slice())
     }
 }
 
@@ -233,6 +249,28 @@ forwards:
         for (a, b, want) in [("tcp", "tcp", true), ("tcp", "udp", false), ("udp", "udp", true), ("warp", "tcp", true)] {
             assert_eq!((forward(a).excludes(&forward(b)), forward(b).excludes(&forward(a))), (want, want), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_far_ends_port_is_another_than_ours_and_than_another_far_ends() {
+        let forward = |scheme: &str, hop: &str| {
+            let mut forward = ReadConfig::parse(ONE).unwrap().forwards.remove(0);
+            scheme.clone_into(&mut forward.scheme);
+            let hop = format!("{{scheme: socks5, nodes: [{{host: {hop}, port: 1080}}]}}");
+            forward.chain = vec![yaml::from_str(&hop).unwrap()];
+            forward
+        };
+        for (a, b, want) in [
+            (forward("rtcp", "a"), forward("rtcp", "a"), true),
+            (forward("rtcp", "a"), forward("rtcp", "b"), false),
+            (forward("rtcp", "a"), forward("rudp", "a"), false),
+            (forward("rtcp", "a"), forward("tcp", "a"), false),
+        ] {
+            assert_eq!((a.excludes(&b), b.excludes(&a)), (want, want), "{} {}", a.scheme, b.scheme);
+        }
+        let mut chosen = forward("rtcp", "a");
+        chosen.listen.port = 0;
+        assert!(!chosen.excludes(&chosen.clone()), "the far end chooses one for each");
     }
 
     #[test]

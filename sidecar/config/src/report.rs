@@ -30,6 +30,9 @@ pub struct ForwardReport {
     /// Where it listens, when it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listening: Option<HostPort>,
+    /// For a remote forward that listens: where its clients reach it, as far as this proxy knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<HostPort>,
     /// Why it doesn't listen (`state` isn't `Listening`): a reason of the Programmed condition …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

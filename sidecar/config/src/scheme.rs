@@ -51,7 +51,7 @@ pub enum SchemeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedScheme {
     #[error(
-        "scheme \"{0}\" is not built yet: this version listens as tcp, udp, socks5, socks4, http, auto, sni, relay or ss"
+        "scheme \"{0}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay or ss"
     )]
     NotBuiltYet(Scheme),
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
@@ -95,7 +95,11 @@ impl Scheme {
                 | Protocol::Ss
         );
         let is_over_tcp = self.transport == Transport::Tcp && (is_server || self.protocol == Protocol::Tcp);
-        let is_plain = is_over_tcp || (self.transport, self.protocol) == (Transport::Udp, Protocol::Udp);
+        let is_plain = is_over_tcp
+            || matches!(
+                (self.transport, self.protocol),
+                (Transport::Udp, Protocol::Udp) | (Transport::Rtcp, Protocol::Rtcp) | (Transport::Rudp, Protocol::Rudp)
+            );
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
             Support::OutOfScope
         } else if is_plain {

@@ -67,6 +67,8 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         "udp+udp",
         "socks5",
         "socks",
+        "rtcp",
+        "rudp",
         "socks5+tcp",
         "socks4",
         "socks4a",
@@ -80,10 +82,10 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in ["rtcp", "rudp", "tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "forward+ssh", "tcp+tls"] {
+    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "forward+ssh", "tcp+tls"] {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
         let message = format!(
-            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, socks5, socks4, http, auto, sni, relay or ss"
+            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay or ss"
         );
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }

@@ -4,6 +4,7 @@
 //! Who is marked: a hop's node that can't be reached or whose handshake fails, and no other; a node or target that the
 //! hop before it can't connect to, or not in time. Nothing is judged by what lies before or behind it.
 
+mod bind;
 mod ssh_hop;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 
 use fairlead_config::{HostPort, NodeReport};
 use futures::future::BoxFuture;
+use socket2::SockRef;
 use tokio::time::timeout;
 
 use crate::{
@@ -34,11 +36,14 @@ use crate::{
     resolve::Resolver,
     secrets::{Login, Secrets},
     selector::Ticket,
+    socket::Socket,
     ssh::{self, Pool, Sessions},
     stats::ClientCounters,
     stream::Stream,
     tls,
 };
+
+pub(crate) use bind::{BindError, Bound, bind};
 
 /// One step of a chain, running.
 pub(crate) struct Hop {
@@ -64,6 +69,8 @@ pub(crate) struct Path {
     through: usize,
     /// Whether what is dialled is a node of the next hop, and not a target.
     to_hop: bool,
+    /// Whether a connection waits for hours, so that a peer that vanished must be found out.
+    waits: bool,
 }
 
 /// Makes the hops of a plan; one that is in force already keeps what is known of its nodes.
@@ -189,12 +196,25 @@ fn mark_faulty(chosen: Chosen, number: u32) -> impl FnOnce(&Fault) + Send + Sync
 impl Path {
     /// To targets, through all hops.
     pub(crate) fn whole(hops: Arc<[Arc<Hop>]>) -> Self {
-        Self { through: hops.len(), hops, to_hop: false }
+        Self { through: hops.len(), hops, to_hop: false, waits: false }
+    }
+
+    /// Through all hops, to where the last one listens.
+    pub(crate) fn to_far_end(hops: Arc<[Arc<Hop>]>) -> Self {
+        Self { waits: true, ..Self::whole(hops) }
     }
 
     /// The number of the hop whose nodes are dialled; none for targets.
     pub(crate) fn level(&self) -> Option<u32> {
         self.greeted().map(|hop| hop.number)
+    }
+
+    /// Has the system ask often whether the peer is still there.
+    fn keep_awake(&self, socket: &Socket) {
+        if self.waits {
+            // A system that refuses finds out later.
+            let _ = SockRef::from(socket).set_tcp_keepalive(&bind::keep_alive());
+        }
     }
 
     fn greeted(&self) -> Option<&Arc<Hop>> {
@@ -205,7 +225,7 @@ impl Path {
     fn to_last_hop(&self) -> Option<(Arc<Hop>, Self)> {
         let through = self.through.checked_sub(1)?;
         let hop = Arc::clone(self.hops.get(through)?);
-        Some((hop, Self { hops: Arc::clone(&self.hops), through, to_hop: true }))
+        Some((hop, Self { hops: Arc::clone(&self.hops), through, to_hop: true, waits: self.waits }))
     }
 }
 
@@ -242,7 +262,10 @@ impl Hop {
     /// A connection to one of its nodes.
     async fn dialled(&self, dialer: &Dialer, address: &Arc<HostPort>) -> Result<Stream, DialError> {
         let stream = match dialer.path.through {
-            0 => dial(Arc::clone(address), dialer.timeout, Arc::clone(&dialer.resolver)).await.map(Stream::Tcp),
+            0 => {
+                let dialled = dial(Arc::clone(address), dialer.timeout, Arc::clone(&dialer.resolver)).await;
+                dialled.inspect(|socket| dialer.path.keep_awake(socket)).map(Stream::Tcp)
+            }
             _ => through(dialer, address).await,
         };
         stream.map_err(|error| error.or_of_hop(self.number))

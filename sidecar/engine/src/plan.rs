@@ -136,12 +136,15 @@ impl Plan {
 impl ForwardPlan {
     /// Whether a listener of this plan can go on with the other one.
     fn listens_as(&self, other: &Self) -> bool {
-        self.listen == other.listen && self.recipe.goes_on_as(other.recipe)
+        let is_same_place = !self.recipe.is_remote() || self.chain == other.chain;
+        self.listen == other.listen && self.recipe.goes_on_as(other.recipe) && is_same_place
     }
 
     /// Whether a forward of this recipe can't listen there while this one listens.
     pub(crate) fn excludes(&self, recipe: Recipe, listen: &HostPort) -> bool {
-        self.recipe.is_datagram() == recipe.is_datagram() && listeners_overlap(&self.listen, listen)
+        // Of a far end's ports the far end knows.
+        let both_are_here = !self.recipe.is_remote() && !recipe.is_remote();
+        both_are_here && self.recipe.is_datagram() == recipe.is_datagram() && listeners_overlap(&self.listen, listen)
     }
 }
 
@@ -191,9 +194,9 @@ fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
     let targets = forward.targets.len();
     let max_connections = forward.max_connections.unwrap_or(recipe.max_connections());
     let checks = [
-        (forward.listen.port == 0, "listen.port is 0; write 1 to 65535".to_owned()),
+        (forward.listen.port == 0 && !recipe.is_remote(), "listen.port is 0; write 1 to 65535".to_owned()),
         (
-            !is_local_address(&forward.listen.host),
+            !recipe.is_remote() && !is_local_address(&forward.listen.host),
             format!(
                 "listen.host {:?} is a name; write an IP address of this host, localhost, or nothing",
                 forward.listen.host

@@ -9,6 +9,7 @@ use fairlead_config::{
 use crate::{
     dial::DialCause,
     engine::{Running, State},
+    forward::Forwarding,
     group::Node,
     plan::ForwardPlan,
     stats::{Dropped, HistogramView},
@@ -92,15 +93,20 @@ fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) ->
         (Ok(forward), None) if forward.lack().is_some() => ForwardReport {
             key,
             digest,
+            bound: None,
             state: ForwardState::Failed,
             listening: None,
             reason: Some("CredentialsMissing".to_owned()),
             message: forward.lack(),
             nodes: forward.nodes(),
         },
+        (Ok(forward), None) if forward.standing().is_some_and(|standing| standing.held().is_none()) => {
+            not_held(key, digest, forward)
+        }
         (Ok(forward), _) => ForwardReport {
             key,
             digest,
+            bound: forward.standing().and_then(|standing| standing.held().cloned()),
             state: ForwardState::Listening,
             listening: Some(running.plan.listen.clone()),
             reason: refused.map(|refused| refused.reason.as_str().to_owned()),
@@ -111,6 +117,7 @@ fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) ->
         (Err(error), None) => ForwardReport {
             key,
             digest,
+            bound: None,
             state: ForwardState::Failed,
             listening: None,
             reason: Some("ListenFailed".to_owned()),
@@ -118,6 +125,14 @@ fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) ->
             nodes: undialled_nodes(&running.plan),
         },
     }
+}
+
+/// A forward that does not hold its port at the far end, or not yet.
+fn not_held(key: ForwardKey, digest: String, forward: &Forwarding) -> ForwardReport {
+    let unknown = || (ForwardState::Unknown, None, None);
+    let (state, reason, message) = forward.standing().map_or_else(unknown, |standing| standing.said());
+    let reason = reason.map(str::to_owned);
+    ForwardReport { key, digest, state, listening: None, bound: None, reason, message, nodes: forward.nodes() }
 }
 
 /// The counters of nodes, with their states in the same order; of the members of a hop, if one is named.
@@ -139,6 +154,7 @@ fn of_refused(refused: &Refused) -> ForwardReport {
         key: refused.key.clone(),
         digest: refused.digest.clone(),
         state: ForwardState::Refused,
+        bound: None,
         listening: None,
         reason: Some(refused.reason.as_str().to_owned()),
         message: Some(refused.message.clone()),

@@ -80,6 +80,7 @@ mod tests {
             digest: format!("digest-{index}"),
             state: ForwardState::Listening,
             listening: None,
+            bound: None,
             reason: None,
             message: None,
             nodes: (0..nodes).map(node).collect(),

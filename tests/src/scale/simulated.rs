@@ -129,6 +129,7 @@ impl State {
             digest: forward.digest.clone(),
             state: ForwardState::Listening,
             listening: Some(forward.listen.clone()),
+            bound: None,
             reason: None,
             message: None,
             nodes: forward.targets.iter().enumerate().map(node).collect(),

@@ -14,10 +14,7 @@ use fairlead_tests::{binary::finish, golden};
 const EXAMPLES: [(&str, &[&str]); 5] = [
     ("bastion-database.yaml", &[]),
     ("dns-over-udp.yaml", &[]),
-    (
-        "expose-service-remotely.yaml",
-        &["scheme \"rtcp\" is not built yet", "hop scheme \"socks5+tls\" is not built yet"],
-    ),
+    ("expose-service-remotely.yaml", &["hop scheme \"socks5+tls\" is not built yet"]),
     ("failover-pair.yaml", &[]),
     ("quickstart.yaml", &[]),
 ];

@@ -77,6 +77,7 @@ impl Situation {
             digest,
             state: proxy.state,
             listening: None,
+            bound: None,
             reason: proxy.reason.map(str::to_owned),
             message: proxy.reason.map(|reason| format!("because of {reason}")),
             nodes: nodes.collect(),

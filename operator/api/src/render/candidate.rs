@@ -1,6 +1,6 @@
 //! One object by itself, to the forward it asks for or all that is wrong with it. Nothing here looks at other objects.
 
-use fairlead_config::{Forward, Scheme, defaults, digest, duration, is_local_address, is_loopback_address};
+use fairlead_config::{Forward, defaults, digest, duration, is_local_address, is_loopback_address};
 use serde_json::json;
 
 use super::{Place, chain, fields, key_of, link, problems::Problems, problems::Refusal, server};
@@ -71,7 +71,7 @@ fn check_shape(object: &PortForward, problems: &mut Problems) {
 
 /// Refuses what is well written and what a proxy's plan would refuse all the same, in the words of the spelling.
 fn check_values(forward: &Forward, is_url: bool, problems: &mut Problems) {
-    if forward.is_datagram() && !forward.chain.is_empty() {
+    if forward.is_datagram() && !forward.is_remote() && !forward.chain.is_empty() {
         let message = "not built yet: this version sends datagrams to targets directly; leave it out";
         problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }
@@ -83,8 +83,7 @@ fn check_values(forward: &Forward, is_url: bool, problems: &mut Problems) {
         }
     };
     let host = &forward.listen.host;
-    let listens_here = forward.scheme.parse::<Scheme>().is_ok_and(|scheme| !scheme.is_remote());
-    if listens_here && !is_local_address(host) {
+    if !forward.is_remote() && !is_local_address(host) {
         let message = format!("{host:?} is a name; write an IP address of this host, localhost, or nothing");
         refuse("spec.listen.address", "listening address", message);
     }
@@ -116,7 +115,7 @@ fn unfit_for_datagrams(forward: &Forward) -> impl Iterator<Item = (&'static str,
 /// Fills in what follows from the object and the place, and last the digest of all that.
 fn finish(mut forward: Forward, object: &PortForward, place: Place, is_narrowed: bool) -> Forward {
     forward.key = key_of(object);
-    if forward.listen.host.is_empty() {
+    if forward.listen.host.is_empty() && !forward.is_remote() {
         let address = if is_narrowed { server::LOOPBACK } else { place.default_address() };
         forward.listen.host = address.to_owned();
     }
@@ -130,7 +129,7 @@ fn finish(mut forward: Forward, object: &PortForward, place: Place, is_narrowed:
 /// A gateway's clients come from other pods.
 fn unreachable_listener(forward: &Forward, place: Place) -> Option<String> {
     let host = &forward.listen.host;
-    (place == Place::Gateway && is_loopback_address(host))
+    (place == Place::Gateway && is_loopback_address(host) && !forward.is_remote())
         .then(|| format!("a gateway that listens on loopback ({host}) can't be reached: leave listen.address out"))
 }
 

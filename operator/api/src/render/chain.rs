@@ -227,8 +227,15 @@ impl Reader<'_> {
 pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mut Problems) {
     let scheme = &forward.scheme;
     let last = forward.chain.last();
+    if let Some(hop) = last.filter(|hop| forward.is_remote() && hop.scheme != "socks5") {
+        let message = format!(
+            "{scheme} needs a last hop that can listen, and {} can't; write socks5 for it, or tcp or udp to listen here",
+            hop.scheme
+        );
+        return problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
+    }
     let is_server = is_server(forward);
-    if last.is_some() && scheme != "tcp" && !is_server {
+    if last.is_some() && scheme != "tcp" && !is_server && !forward.is_remote() {
         let message = format!("{scheme} goes through no chain in this version; leave the chain out, or write tcp");
         problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }

@@ -71,9 +71,11 @@ pub(super) fn supported(field: &str, scheme: Scheme, problems: &mut Problems) ->
 }
 
 /// What each protocol of a listener is called in a configuration.
-const WORDS: [(Protocol, &str); 10] = [
+const WORDS: [(Protocol, &str); 12] = [
     (Protocol::Tcp, "tcp"),
     (Protocol::Udp, "udp"),
+    (Protocol::Rtcp, "rtcp"),
+    (Protocol::Rudp, "rudp"),
     (Protocol::Auto, "auto"),
     (Protocol::Http, "http"),
     (Protocol::Relay, "relay"),

@@ -71,7 +71,8 @@ impl Proxy<'_> {
     fn check_listener(&self, forward: &Forward) -> Result<(), Refusal> {
         let conflict = |message| Err(Refusal { reason: AcceptedReason::PortConflict, message });
         let listen = &forward.listen;
-        if self.place.is_in_a_cluster() && self.reserved.contains(&listen.port) {
+        let is_here = !forward.is_remote() && self.place.is_in_a_cluster();
+        if is_here && self.reserved.contains(&listen.port) {
             return conflict(format!("port {} is the proxy's own; choose another listen port", listen.port));
         }
         match self.forwards.iter().find(|other| other.excludes(forward)) {

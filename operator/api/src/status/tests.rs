@@ -58,6 +58,7 @@ impl Scene {
             digest,
             state: ForwardState::Listening,
             listening: None,
+            bound: None,
             reason: None,
             message: None,
             nodes: ["db1:5432", "db2:5432"].map(|address| undialled(address, None)).into(),

@@ -147,7 +147,7 @@ impl ServeControl {
     }
 
     /// Waits until there is room for a connection, or may be.
-    pub(super) async fn room(&self) {
+    pub(crate) async fn room(&self) {
         let mut told = std::pin::pin!(self.room.notified());
         // Listen before looking, or a connection that ends in between is missed.
         told.as_mut().enable();

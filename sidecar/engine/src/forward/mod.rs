@@ -2,6 +2,9 @@
 
 pub(crate) mod local_tcp;
 pub(crate) mod local_udp;
+pub(crate) mod remote;
+pub(crate) mod remote_tcp;
+pub(crate) mod remote_udp;
 pub(crate) mod server;
 
 use std::{
@@ -20,6 +23,9 @@ use crate::{
 };
 use local_tcp::LocalTcp;
 use local_udp::LocalUdp;
+use remote::Standing;
+use remote_tcp::RemoteTcp;
+use remote_udp::RemoteUdp;
 use server::Server;
 
 /// A running forward, by its recipe.
@@ -27,6 +33,8 @@ pub(crate) enum Forwarding {
     LocalTcp(LocalTcp),
     LocalUdp(LocalUdp),
     Server(Server),
+    RemoteTcp(RemoteTcp),
+    RemoteUdp(RemoteUdp),
 }
 
 impl Forwarding {
@@ -36,6 +44,8 @@ impl Forwarding {
             Recipe::LocalTcp => LocalTcp::start(key, plan, context).map(Self::LocalTcp),
             Recipe::LocalUdp { ttl } => LocalUdp::start(key, plan, ttl, context).map(Self::LocalUdp),
             Recipe::Server(protocol) => Server::start(key, plan, protocol, context).map(Self::Server),
+            Recipe::RemoteTcp { mbind } => Ok(Self::RemoteTcp(RemoteTcp::start(key, plan, mbind, context))),
+            Recipe::RemoteUdp { ttl } => Ok(Self::RemoteUdp(RemoteUdp::start(key, plan, ttl, context))),
         }
     }
 
@@ -45,8 +55,10 @@ impl Forwarding {
             (Self::LocalTcp(forward), Recipe::LocalTcp) => forward.update(plan, context),
             (Self::LocalUdp(forward), Recipe::LocalUdp { ttl }) => forward.update(plan, ttl),
             (Self::Server(forward), Recipe::Server(protocol)) => forward.update(plan, protocol, context),
+            (Self::RemoteTcp(forward), Recipe::RemoteTcp { .. }) => forward.update(plan, context),
+            (Self::RemoteUdp(forward), Recipe::RemoteUdp { ttl }) => forward.update(plan, ttl),
             // The difference of the plans has made these a stop and a start.
-            (Self::LocalTcp(_) | Self::LocalUdp(_) | Self::Server(_), _) => {}
+            (Self::LocalTcp(_) | Self::LocalUdp(_) | Self::Server(_) | Self::RemoteTcp(_) | Self::RemoteUdp(_), _) => {}
         }
     }
 
@@ -56,6 +68,8 @@ impl Forwarding {
             Self::LocalTcp(forward) => forward.stop(),
             Self::LocalUdp(forward) => forward.stop(),
             Self::Server(forward) => forward.stop(),
+            Self::RemoteTcp(forward) => forward.stop(),
+            Self::RemoteUdp(forward) => forward.stop(),
         }
     }
 
@@ -65,6 +79,8 @@ impl Forwarding {
             Self::LocalTcp(forward) => forward.nodes(),
             Self::LocalUdp(forward) => forward.nodes(),
             Self::Server(forward) => forward.nodes(),
+            Self::RemoteTcp(forward) => forward.nodes(),
+            Self::RemoteUdp(forward) => forward.nodes(),
         }
     }
 
@@ -74,6 +90,8 @@ impl Forwarding {
             Self::LocalTcp(forward) => forward.trouble(),
             Self::LocalUdp(forward) => forward.trouble(),
             Self::Server(forward) => forward.trouble(),
+            Self::RemoteTcp(forward) => forward.trouble(),
+            Self::RemoteUdp(forward) => forward.trouble(),
         }
     }
 
@@ -83,6 +101,17 @@ impl Forwarding {
             Self::LocalTcp(forward) => forward.lack(),
             Self::LocalUdp(_) => None,
             Self::Server(forward) => forward.lack(),
+            Self::RemoteTcp(forward) => forward.lack(),
+            Self::RemoteUdp(forward) => forward.lack(),
+        }
+    }
+
+    /// Whether a port at a far end is held; none where the listener is here.
+    pub(crate) fn standing(&self) -> Option<Arc<Standing>> {
+        match self {
+            Self::LocalTcp(_) | Self::LocalUdp(_) | Self::Server(_) => None,
+            Self::RemoteTcp(forward) => Some(forward.standing()),
+            Self::RemoteUdp(forward) => Some(forward.standing()),
         }
     }
 
@@ -92,6 +121,8 @@ impl Forwarding {
             Self::LocalTcp(forward) => forward.stats(key),
             Self::LocalUdp(forward) => forward.stats(key),
             Self::Server(forward) => forward.stats(key),
+            Self::RemoteTcp(forward) => forward.stats(key),
+            Self::RemoteUdp(forward) => forward.stats(key),
         }
     }
 }

@@ -83,10 +83,16 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
         problems.push(format!("chain: {} hops are too many; write at most {}", hops.len(), defaults::CHAIN_LIMIT));
     }
     let is_server = Recipe::of(forward).is_some_and(Recipe::is_server);
-    if !hops.is_empty() && forward.scheme != "tcp" && !is_server {
+    let is_remote = Recipe::of(forward).is_some_and(Recipe::is_remote);
+    if !hops.is_empty() && forward.scheme != "tcp" && !is_server && !is_remote {
         problems.push(format!("chain: carries tcp in this version, and not {}; leave it out", forward.scheme));
     }
     let last = plans.last().map(|hop| hop.settings.protocol);
+    if is_remote && last.is_some_and(|last| last != HopProtocol::Socks5) {
+        let (scheme, hop) = (&forward.scheme, hops.last().map(|hop| hop.scheme.as_str()).unwrap_or_default());
+        problems.push(format!("chain: {scheme} needs a last hop that can listen, and {hop:?} can't; write socks5"));
+        return Ok((plans, problems));
+    }
     match (last, forward.targets.is_empty()) {
         (Some(HopProtocol::Forward), _) if is_server => problems.push(
             "chain: the last hop is \"forward\", which goes where its far end says, and clients of a server say \

@@ -14,6 +14,13 @@ pub(crate) enum Recipe {
     },
     /// Clients say where they want to go.
     Server(ServerProtocol),
+    /// With `mbind`, clients share one connection to the last hop.
+    RemoteTcp {
+        mbind: bool,
+    },
+    RemoteUdp {
+        ttl: Duration,
+    },
 }
 
 /// What a server speaks with its clients.
@@ -48,6 +55,8 @@ impl Recipe {
         match forward.scheme.as_str() {
             "tcp" => Some(Self::LocalTcp),
             "udp" => Some(Self::LocalUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
+            "rtcp" => Some(Self::RemoteTcp { mbind: is_mbind(forward) }),
+            "rudp" => Some(Self::RemoteUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
             word => SERVERS.into_iter().find(|(known, _)| *known == word).map(|(_, protocol)| Self::Server(protocol)),
         }
     }
@@ -55,19 +64,30 @@ impl Recipe {
     pub(crate) fn is_server(self) -> bool {
         match self {
             Self::Server(_) => true,
-            Self::LocalTcp | Self::LocalUdp { .. } => false,
+            Self::LocalTcp | Self::LocalUdp { .. } | Self::RemoteTcp { .. } | Self::RemoteUdp { .. } => false,
         }
     }
 
     /// Whether a running forward of this recipe can take a plan of the other one.
     pub(super) fn goes_on_as(self, other: Self) -> bool {
-        mem::discriminant(&self) == mem::discriminant(&other)
+        match (self, other) {
+            (Self::RemoteTcp { mbind }, Self::RemoteTcp { mbind: other }) => mbind == other,
+            _ => mem::discriminant(&self) == mem::discriminant(&other),
+        }
     }
 
     pub(crate) fn is_datagram(self) -> bool {
         match self {
-            Self::LocalTcp | Self::Server(_) => false,
-            Self::LocalUdp { .. } => true,
+            Self::LocalTcp | Self::Server(_) | Self::RemoteTcp { .. } => false,
+            Self::LocalUdp { .. } | Self::RemoteUdp { .. } => true,
+        }
+    }
+
+    /// Whether the listener is at the far end of the chain.
+    pub(crate) fn is_remote(self) -> bool {
+        match self {
+            Self::LocalTcp | Self::LocalUdp { .. } | Self::Server(_) => false,
+            Self::RemoteTcp { .. } | Self::RemoteUdp { .. } => true,
         }
     }
 
@@ -85,12 +105,21 @@ impl Recipe {
                 "healthCheck dials, and a node of a udp forward answers only datagrams; leave it out",
             ),
             (
-                self.is_datagram() && !forward.chain.is_empty(),
+                self.is_datagram() && !self.is_remote() && !forward.chain.is_empty(),
                 "chain: this version sends datagrams to targets directly; leave the chain out",
+            ),
+            (
+                self.is_remote() && forward.chain.is_empty(),
+                "chain is empty, and the listener is at its far end; name a socks5 hop",
             ),
         ];
         checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, message)| message.to_owned()).collect()
     }
+}
+
+/// Whether the last hop is asked to multiplex.
+fn is_mbind(forward: &Forward) -> bool {
+    forward.chain.last().and_then(|hop| hop.socks5.as_ref()).is_some_and(|socks5| socks5.mbind)
 }
 
 #[cfg(test)]

@@ -35,7 +35,11 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
     let asks = match recipe {
         Recipe::Server(ServerProtocol::Sni | ServerProtocol::Socks4) => Some(false),
         Recipe::Server(ServerProtocol::Ss) => Some(true),
-        Recipe::Server(_) | Recipe::LocalTcp | Recipe::LocalUdp { .. } => None,
+        Recipe::Server(_)
+        | Recipe::LocalTcp
+        | Recipe::LocalUdp { .. }
+        | Recipe::RemoteTcp { .. }
+        | Recipe::RemoteUdp { .. } => None,
     };
     let lists = server.allow_targets.len().max(server.allow_bind.len());
     let checks = [

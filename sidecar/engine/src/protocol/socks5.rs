@@ -119,8 +119,58 @@ where
 {
     let request = request(CONNECT, address).map_err(Fault::Address)?;
     send(stream, &request).await.map_err(Fault::Hop)?;
-    let code = reply(stream).await.map_err(Fault::Hop)?;
-    judge(code)
+    let (code, _) = reply(stream).await.map_err(Fault::Hop)?;
+    judge(code, "CONNECT")
+}
+
+/// What a server is asked to listen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// One peer, whose connection the stream becomes: BIND (RFC 1928).
+    Peer,
+    /// Peers, each a stream of a smux session: GOST's MBIND.
+    Peers,
+    /// Datagrams, framed: GOST's UDP tunnel.
+    Datagrams,
+}
+
+impl Listen {
+    fn command(self) -> (u8, &'static str) {
+        match self {
+            Self::Peer => (0x02, "BIND (0x02)"),
+            Self::Peers => (0xf2, "MBIND (0xF2)"),
+            Self::Datagrams => (0xf3, "UDP tunnels (0xF3)"),
+        }
+    }
+}
+
+/// Asks the server to listen, and learns where it does.
+pub(crate) async fn listen<S>(stream: &mut S, what: Listen, address: &HostPort) -> Result<HostPort, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (command, name) = what.command();
+    let request = request(command, address).map_err(Fault::Address)?;
+    send(stream, &request).await.map_err(Fault::Hop)?;
+    let silent = |error| match (&error, what) {
+        // The only answer GOST has when the port is taken.
+        (DialCause::Handshake(_), Listen::Datagrams) => Fault::Address(DialCause::Rejected(format!(
+            "the socks5 hop closed the connection: {address} is taken there, or it knows no {name}"
+        ))),
+        _ => Fault::Hop(error),
+    };
+    let (code, bound) = reply(stream).await.map_err(silent)?;
+    judge(code, name)?;
+    Ok(bound)
+}
+
+/// Waits for the one peer, whose connection the stream is from then on; returns its address.
+pub(crate) async fn peer<S: AsyncRead + Unpin>(stream: &mut S) -> Result<HostPort, DialCause> {
+    let (code, address) = reply(stream).await?;
+    match judge(code, "BIND (0x02)") {
+        Ok(()) => Ok(address),
+        Err(Fault::Hop(cause) | Fault::Address(cause)) => Err(cause),
+    }
 }
 
 /// Addresses go as such, and not as text as GOST sends them: not every server reads an address from a name's place.
@@ -131,25 +181,31 @@ fn request(command: u8, address: &HostPort) -> Result<Vec<u8>, DialCause> {
     Ok(message)
 }
 
-/// Reads a reply to its last byte, and returns its code; the address in it says nothing to a client that connects.
-async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u8, DialCause> {
+/// Reads a reply to its last byte: its code and the address in it.
+async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(u8, HostPort), DialCause> {
     let [version, code, _, kind] = receive(stream).await?;
     check_version(version)?;
-    let length = match kind {
+    let mut bytes = vec![kind];
+    let mut length = match kind {
         1 => 4,
         4 => 16,
         3 => {
             let [length] = receive(stream).await?;
+            bytes.push(length);
             usize::from(length)
         }
         _ => return Err(handshake(format!("the hop answered with address type {kind}"))),
     };
-    let mut rest = [0; LONGEST + 2];
-    read(stream, &mut rest[..length + 2]).await?;
-    Ok(code)
+    length += 2;
+    let start = bytes.len();
+    bytes.resize(start + length, 0);
+    read(stream, &mut bytes[start..]).await?;
+    // What is no text says nothing to anybody.
+    let address = address::decode(&bytes).ok().flatten().map(|(address, _)| address);
+    Ok((code, address.unwrap_or_else(|| HostPort::new("", 0))))
 }
 
-fn judge(code: u8) -> Result<(), Fault> {
+fn judge(code: u8, command: &str) -> Result<(), Fault> {
     let says = |what: &str| Err(Fault::Address(DialCause::Rejected(format!("the socks5 hop says: {what}"))));
     match code {
         0 => Ok(()),
@@ -160,7 +216,7 @@ fn judge(code: u8) -> Result<(), Fault> {
         5 => says("connection refused"),
         6 => says("time to live expired"),
         8 => says("address type not supported"),
-        7 => Err(Fault::Hop(handshake("the hop does not know CONNECT"))),
+        7 => Err(Fault::Hop(handshake(format!("the hop does not know {command}")))),
         _ => Err(Fault::Hop(handshake(format!("the hop answered with code {code}")))),
     }
 }

@@ -1,0 +1,248 @@
+#![allow(clippy::unwrap_used)]
+use std::{net::SocketAddr, time::Instant};
+
+use fairlead_config::{ForwardState, HostPort};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use crate::{
+    forward::remote::test_server::{Bench, Server, target},
+    testing::{await_that, closed, host_port},
+};
+
+const SOON: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// One conversation through the far end's port; none if it is refused or cut.
+async fn ask(port: SocketAddr, question: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let mut stream = TcpStream::connect(port).await.ok()?;
+    stream.write_all(question).await.ok()?;
+    stream.shutdown().await.ok()?;
+    let letter = stream.read_u8().await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    Some((letter, answer))
+}
+
+/// Asks again until served.
+async fn served(port: SocketAddr, question: &[u8]) -> (u8, Vec<u8>) {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask(port, question).await {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, asked).await.expect("it is served soon")
+}
+
+fn ways() -> [serde_json::Value; 2] {
+    [json!({}), json!({"socks5": {"mbind": true}})]
+}
+
+#[tokio::test]
+async fn clients_of_the_far_port_reach_the_target_one_after_the_other() {
+    for way in ways() {
+        let (server, (target, _tasks)) = (Server::start(), target(b'A').await);
+        let bench = Bench::new("rtcp", 0, &server.address, &[&target], way);
+        let port = bench.held().await;
+        assert_eq!(bench.report().listening.unwrap().port, 0, "as it was said");
+        for number in 0..5_u32 {
+            let question = vec![b'q'; 100_000 + number as usize];
+            let port = if bench.report().bound.unwrap().port == port.port() { port } else { bench.held().await };
+            let (letter, answer) = served(port, &question).await;
+            assert_eq!((letter, answer.len()), (b'A', question.len()));
+            // Port 0 is another one each time with BIND.
+            await_that("it listens again", || bench.report().bound.is_some()).await;
+            if server.binds.load(std::sync::atomic::Ordering::Relaxed) > 1 {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_clients_at_once_share_one_tunnel() {
+    let (server, (target, _tasks)) = (Server::start(), target(b'A').await);
+    let bench = Bench::new("rtcp", closed().port, &server.address, &[&target], json!({"socks5": {"mbind": true}}));
+    let port = bench.held().await;
+    let clients = (0..100).map(|_| tokio::spawn(async move { ask(port, b"hello").await }));
+    for client in clients.collect::<Vec<_>>() {
+        assert_eq!(client.await.unwrap(), Some((b'A', b"hello".to_vec())));
+    }
+    assert_eq!(server.binds.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_dead_target_is_left_out_and_said() {
+    for way in ways() {
+        let (server, (target, _tasks), gone) = (Server::start(), target(b'B').await, closed());
+        let bench = Bench::new("rtcp", closed().port, &server.address, &[&gone, &target], way);
+        let port = bench.held().await;
+        assert_eq!(served(port, b"x").await, (b'B', b"x".to_vec()));
+        let states: Vec<_> = bench.report().nodes.iter().map(|node| (node.hop, node.state)).collect();
+        use fairlead_config::NodeState::{Alive, Dead};
+        assert_eq!(states, [(Some(1), Alive), (None, Dead), (None, Alive)]);
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_the_port_is_back_within_two_seconds() {
+    for way in ways() {
+        let (server, (target, _tasks)) = (Server::start(), target(b'A').await);
+        let bench = Bench::new("rtcp", closed().port, &server.address, &[&target], way);
+        let port = bench.held().await;
+        server.stop().await;
+        await_that("the loss is said", || bench.report().state == ForwardState::Failed).await;
+        let report = bench.report();
+        assert_eq!((report.reason.as_deref(), report.bound), (Some("BindRefused"), None));
+        let gone = Instant::now();
+        await_that("the outage lasts", || gone.elapsed().as_secs() >= 3).await;
+        server.run();
+        let back = Instant::now();
+        assert_eq!(served(port, b"x").await.0, b'A');
+        assert!(back.elapsed().as_secs_f64() < 2.0, "{:?}", back.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_another_holds_is_stood_by_for_and_taken_over() {
+    for way in ways() {
+        let (server, (target, _tasks)) = (Server::start(), target(b'A').await);
+        let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = holder.local_addr().unwrap();
+        let bench = Bench::new("rtcp", port.port(), &server.address, &[&target], way);
+        await_that("it stands by", || bench.report().state == ForwardState::Standby).await;
+        assert!(bench.report().message.unwrap().contains("general failure"));
+        drop(holder);
+        assert_eq!(bench.held().await, port);
+        assert_eq!(served(port, b"x").await.0, b'A');
+    }
+}
+
+#[tokio::test]
+async fn other_targets_keep_the_port_and_its_clients() {
+    for way in ways() {
+        let (server, (one, _tasks), (other, _others)) = (Server::start(), target(b'A').await, target(b'B').await);
+        let mut bench = Bench::new("rtcp", closed().port, &server.address, &[&one], way);
+        let port = bench.held().await;
+        let mut client = TcpStream::connect(port).await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'A');
+        bench.forward["targets"] = json!([other]);
+        bench.apply();
+        assert_eq!(served(port, b"x").await.0, b'B');
+        client.write_all(b"y").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'y');
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_forward_gives_its_port_back_before_its_clients_have_ended() {
+    let (server, (target, _tasks)) = (Server::start(), target(b'A').await);
+    let bench = Bench::new("rtcp", closed().port, &server.address, &[&target], json!({"socks5": {"mbind": true}}));
+    let port = bench.held().await;
+    let mut client = TcpStream::connect(port).await.unwrap();
+    assert_eq!(client.read_u8().await.unwrap(), b'A');
+    let ended = async {
+        let free = async {
+            while TcpListener::bind(port).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, free).await.expect("the port is free");
+        client.write_all(b"still here").await.unwrap();
+        let mut answer = [0; 10];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"still here");
+        drop(client);
+    };
+    tokio::join!(bench.engine.shutdown(), ended);
+}
+
+#[tokio::test]
+async fn a_proxy_that_can_not_be_reached_delays_no_other_forward() {
+    let (server, (target, _tasks)) = (Server::start(), target(b'A').await);
+    let silent = crate::testing::Silent::new();
+    let bench = Bench::new("rtcp", closed().port, &server.address, &[&target], json!({}));
+    bench.held().await;
+    let forward = |name: &str, hop: &HostPort| {
+        let mut forward = bench.forward.clone();
+        forward["key"]["name"] = json!(name);
+        forward["listen"]["port"] = json!(0);
+        forward["chain"][0]["nodes"] = json!([hop]);
+        serde_json::from_value::<fairlead_config::Forward>(forward).unwrap()
+    };
+    let forwards = vec![forward("a", &silent.address()), forward("b", &server.address), forward("c", &closed())];
+    let begun = Instant::now();
+    bench.engine.apply(crate::plan::Plan::new(fairlead_config::Config::new(2, forwards).into()));
+    await_that("b is held", || bench.engine.report().forwards[1].bound.is_some()).await;
+    assert!(begun.elapsed().as_secs_f64() < 1.0, "{:?}", begun.elapsed());
+    let silent = bench.engine.report().forwards.remove(0);
+    assert_eq!((silent.state, silent.reason.as_deref()), (ForwardState::Failed, Some("Pending")));
+}
+
+/// A server that plays one side of a transcript: bytes to expect and bytes to send.
+async fn play(listener: &TcpListener, script: &[(&[u8], &[u8])]) -> TcpStream {
+    let (mut stream, _) = timeout(SOON, listener.accept()).await.unwrap().unwrap();
+    for (expected, answer) in script {
+        let mut found = vec![0; expected.len()];
+        timeout(SOON, stream.read_exact(&mut found)).await.unwrap().unwrap();
+        assert_eq!(found, *expected);
+        stream.write_all(answer).await.unwrap();
+    }
+    stream
+}
+
+#[tokio::test]
+async fn bind_is_spoken_as_gost_speaks_it_and_nothing_behind_its_reply_is_lost() {
+    let gost = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (target, _tasks) = target(b'A').await;
+    let mut bench = Bench::new("rtcp", 21_008, &host_port(gost.local_addr().unwrap()), &[&target], json!({}));
+    bench.forward["listen"]["host"] = json!("");
+    bench.apply();
+    // Two, since the first forward is given up for the second.
+    let _first = gost.accept().await.unwrap();
+    // The peer's word comes in one segment with the second reply.
+    let second = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x92\x1ehello-bind";
+    let first_reply = b"\x05\x00\x00\x04\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\x00\x00\x01\x52\x10";
+    let bind = b"\x05\x02\x00\x01\x00\x00\x00\x00\x52\x10";
+    let hello: (&[u8], &[u8]) = (b"\x05\x03\x00\x02\x80", b"\x05\x00");
+    let mut peer = play(&gost, &[hello, (bind, &[&first_reply[..], second].concat())]).await;
+    let mut word = [0; 11];
+    peer.read_exact(&mut word).await.unwrap();
+    assert_eq!(&word, b"Ahello-bind");
+    // The port is asked for again, at once.
+    play(&gost, &[hello, (bind, first_reply)]).await;
+}
+
+#[tokio::test]
+async fn mbind_is_spoken_as_gost_speaks_it() {
+    let gost = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let echo = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = host_port(echo.local_addr().unwrap());
+    let tls = json!({"socks5": {"mbind": true, "noTLS": true}});
+    let bench = Bench::new("rtcp", 21_022, &host_port(gost.local_addr().unwrap()), &[&target], tls);
+    let reply = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x52\x1e";
+    let mbind = b"\x05\xf2\x00\x01\x7f\x00\x00\x01\x52\x1e";
+    let announced: &[u8] = b"\x01\x03\x00\x00fair";
+    let opened: &[u8] = b"\x01\x00\x00\x00\x03\x00\x00\x00\x01\x02\x0b\x00\x03\x00\x00\x00hello-mbind";
+    let mut tunnel = play(&gost, &[(b"\x05\x02\x00\x02", b"\x05\x00"), (mbind, reply), (announced, opened)]).await;
+    let (mut at_target, _) = echo.accept().await.unwrap();
+    let mut word = [0; 11];
+    at_target.read_exact(&mut word).await.unwrap();
+    at_target.write_all(&word).await.unwrap();
+    let mut frame = [0; 19];
+    tunnel.read_exact(&mut frame).await.unwrap();
+    assert_eq!(&frame, b"\x01\x02\x0b\x00\x03\x00\x00\x00hello-mbind");
+    tunnel.write_all(b"\x01\x01\x00\x00\x03\x00\x00\x00").await.unwrap();
+    assert_eq!(at_target.read(&mut word).await.unwrap(), 0);
+    drop(at_target);
+    let mut end = [0; 8];
+    tunnel.read_exact(&mut end).await.unwrap();
+    assert_eq!(&end, b"\x01\x01\x00\x00\x03\x00\x00\x00");
+    assert_eq!(bench.held().await.to_string(), "127.0.0.1:21022");
+}
