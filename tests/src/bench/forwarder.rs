@@ -1,26 +1,23 @@
 //! Starts forwarders and ends them: one process group and, where possible, one control group each.
 //! Whatever was started is killed when its value is dropped, and by the kernel should this process die first.
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::meter::{ControlGroup, CpuMeter};
-use super::peer::{NOBODY, Peer, Route};
+use super::peer::{NOBODY, Peer, Route, Way};
+use super::running::Running;
 use super::socket;
 
 /// Descriptors a forwarder may have, as in a pod with a modest limit.
 const NOFILE: u32 = 20_000;
-
-/// How long a forwarder may take until it listens.
-const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where the programs are, and a directory for what they read and write.
 pub(crate) struct Toolbox {
@@ -74,12 +71,17 @@ impl Toolbox {
         ControlGroup::create(&self.group_name(0)).is_some()
     }
 
-    /// Starts a forwarder to the targets and waits until it listens; for [`Peer::Direct`] there is nothing to start.
+    /// Starts a forwarder of streams to the targets, as [`Self::start_way`] does.
     pub(crate) fn start(&self, peer: Peer, targets: &[SocketAddrV4]) -> Result<Forwarder> {
+        self.start_way(peer, Way::Tcp, targets)
+    }
+
+    /// Starts a forwarder and waits until it listens; for [`Peer::Direct`] there is nothing to start.
+    pub(crate) fn start_way(&self, peer: Peer, way: Way, targets: &[SocketAddrV4]) -> Result<Forwarder> {
         if peer == Peer::Direct {
             return Ok(Forwarder::direct(targets[0]));
         }
-        let route = route_to(targets)?;
+        let route = route(way, targets)?;
         let group = ControlGroup::create(&self.group_name(route.listen.port()));
         let mut command = self.wrapped(peer, group.as_ref())?;
         let running = self.spawn(peer, &route, &mut command)?;
@@ -92,7 +94,7 @@ impl Toolbox {
 
     /// Starts a forwarder without anything around it and answers how long it took to listen.
     pub(crate) fn start_timed(&self, peer: Peer, targets: &[SocketAddrV4]) -> Result<(Forwarder, Duration)> {
-        let route = route_to(targets)?;
+        let route = route(Way::Tcp, targets)?;
         let program = self.program(peer).map_err(anyhow::Error::msg)?;
         let mut command = Command::new(program);
         if self.root && !peer.changes_user_itself() {
@@ -143,13 +145,13 @@ impl Toolbox {
             .spawn()
             .with_context(|| format!("start {}", peer.label()))?;
         let mut running = Running { child, log };
-        running.listens(route.listen.port()).with_context(|| peer.label())?;
+        running.listens(route.listen.port(), route.way).with_context(|| peer.label())?;
         Ok(running)
     }
 }
 
-fn route_to(targets: &[SocketAddrV4]) -> Result<Route> {
-    Ok(Route { listen: socket::free_address()?, targets: targets.to_vec() })
+fn route(way: Way, targets: &[SocketAddrV4]) -> Result<Route> {
+    Ok(Route { way, listen: socket::free_address()?, targets: targets.to_vec() })
 }
 
 /// Finds a program on the search path, or where daemons are that users have not on theirs.
@@ -181,79 +183,10 @@ impl Forwarder {
     }
 }
 
-/// A process group; dropping it kills the group.
-struct Running {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Running {
-    fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn listens(&mut self, port: u16) -> Result<()> {
-        let deadline = Instant::now() + START_LIMIT;
-        loop {
-            if is_listening(port)? {
-                return Ok(());
-            }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("ended before it listened ({status}): {}", self.last_words());
-            }
-            if Instant::now() > deadline {
-                bail!("not listening on port {port} after {} s: {}", START_LIMIT.as_secs(), self.last_words());
-            }
-            std::thread::sleep(Duration::from_micros(300));
-        }
-    }
-
-    fn last_words(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let group = Pid::from_child(&self.child);
-        // An error means that nothing is left to kill.
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-        let _ = self.child.wait();
-    }
-}
-
-/// Whether somebody listens on a loopback port, without connecting (which would make a forwarder dial).
-fn is_listening(port: u16) -> Result<bool> {
-    let table = fs::read_to_string("/proc/net/tcp").context("read /proc/net/tcp")?;
-    Ok(has_listener(&table, port))
-}
-
-/// Looks for a listening socket in a table as in proc_net(5): address and port in hexadecimal, state 0A.
-fn has_listener(table: &str, port: u16) -> bool {
-    let address = u32::from_ne_bytes(Ipv4Addr::LOCALHOST.octets());
-    let wanted = format!("{address:08X}:{port:04X}");
-    table.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        fields.next() == Some(wanted.as_str()) && fields.nth(1) == Some("0A")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_listener_is_found_by_port_and_state() {
-        let table = "  sl  local_address rem_address   st\n   \
-                     0: 0100007F:07D0 00000000:0000 0A 0:0\n   \
-                     1: 0100007F:07D1 0100007F:07D0 01 0:0\n";
-        assert!(has_listener(table, 2000));
-        assert!(!has_listener(table, 2001));
-        assert!(!has_listener(table, 2002));
-    }
 
     #[test]
     fn a_program_that_ends_at_once_is_reported_with_its_last_words() {

@@ -1,5 +1,6 @@
 //! What Fairlead sets out to reach, row by row, and whether a run reached it.
-use super::measure::{Group, Measure};
+use super::group::Group;
+use super::measure::Measure;
 use super::peer::Peer;
 use super::samples::Samples;
 
@@ -15,6 +16,8 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// At least that much in every round.
     AlwaysAtLeast(f64),
+    /// At most that much in every round.
+    AlwaysAtMost(f64),
 }
 
 /// One condition of a row; a row is reached when all its conditions are.
@@ -44,18 +47,19 @@ pub(crate) struct Judgement {
 }
 
 /// Every goal, in the rows' order.
-pub(crate) const GOALS: [Goal; 21] = {
-    use Bound::{AlwaysAtLeast, AtLeastEveryPeer, AtLeastTimes, AtMost, AtMostTimes};
+pub(crate) const GOALS: [Goal; 33] = {
+    use Bound::{AlwaysAtLeast, AlwaysAtMost, AtLeastEveryPeer, AtLeastTimes, AtMost, AtMostTimes};
     use Group::{Bulk1, Bulk64, Connect, HalfClose, Idle, Killed, Request, Silent, Start};
-    use Peer::{Gost, Haproxy, HaproxyPipes, HaproxySplice, Nginx};
+    use Group::{HopBulk, HopConnect, ServerBulk, ServerConnect, UdpClient, UdpClients, UdpFlood, UdpMemory};
+    use Peer::{Gost, Haproxy, HaproxyPipes, HaproxySplice, Microsocks, Nginx};
     [
-        goal(1, Bulk64, Measure::BulkCpu64, AtMostTimes(0.50, HaproxySplice)),
-        goal(1, Bulk64, Measure::BulkRate64, AtLeastEveryPeer),
-        goal(1, Bulk64, Measure::BulkCpu64, AtMostTimes(1.0, HaproxyPipes)),
-        goal(2, Bulk64, Measure::BulkRate64, AtLeastTimes(1.0, HaproxySplice)),
-        goal(2, Bulk64, Measure::BulkRate64, AtLeastTimes(1.0, Gost)),
-        goal(3, Bulk1, Measure::BulkCpu1, AtMostTimes(0.70, HaproxySplice)),
-        goal(3, Bulk1, Measure::BulkRate1, AtLeastTimes(1.2, HaproxySplice)),
+        goal(1, Bulk64, Measure::BulkCpu, AtMostTimes(0.50, HaproxySplice)),
+        goal(1, Bulk64, Measure::BulkRate, AtLeastEveryPeer),
+        goal(1, Bulk64, Measure::BulkCpu, AtMostTimes(1.0, HaproxyPipes)),
+        goal(2, Bulk64, Measure::BulkRate, AtLeastTimes(1.0, HaproxySplice)),
+        goal(2, Bulk64, Measure::BulkRate, AtLeastTimes(1.0, Gost)),
+        goal(3, Bulk1, Measure::BulkCpu, AtMostTimes(0.70, HaproxySplice)),
+        goal(3, Bulk1, Measure::BulkRate, AtLeastTimes(1.2, HaproxySplice)),
         goal(4, Connect, Measure::ConnectRate, AtLeastTimes(1.05, Haproxy)),
         goal(4, Connect, Measure::ConnectP99, AtMostTimes(1.0, Haproxy)),
         goal(5, Request, Measure::RequestRate, AtLeastTimes(1.0, Nginx)),
@@ -64,6 +68,13 @@ pub(crate) const GOALS: [Goal; 21] = {
         goal(6, Idle, Measure::IdleDescriptors, AtMost(2.0)),
         // What a clock that ticks now and then costs; a forwarder that looks after each connection costs far more.
         goal(6, Idle, Measure::IdleCpu, AtMost(1.0)),
+        goal(7, UdpClient, Measure::RoundTripRate, AtLeastTimes(2.0, Nginx)),
+        goal(7, UdpClient, Measure::RoundTripCpu, AtMostTimes(0.70, Nginx)),
+        goal(8, UdpClients, Measure::RoundTripRate, AtLeastTimes(1.0, Nginx)),
+        goal(8, UdpClients, Measure::Lost, AlwaysAtMost(0.0)),
+        goal(9, UdpFlood, Measure::DeliveredRate, AtLeastTimes(2.5, Nginx)),
+        goal(10, UdpMemory, Measure::DatagramMemory, AtMostTimes(0.20, Nginx)),
+        goal(10, UdpMemory, Measure::Unaltered, AlwaysAtLeast(1.0)),
         goal(11, Killed, Measure::KilledShare, AlwaysAtLeast(1.0)),
         goal(12, Silent, Measure::SilentShare, AlwaysAtLeast(1.0)),
         goal(12, Silent, Measure::SilentP99, AtMost(300.0)),
@@ -71,6 +82,11 @@ pub(crate) const GOALS: [Goal; 21] = {
         goal(18, Start, Measure::StartTime, AtMost(50.0)),
         goal(18, Start, Measure::IdleResident, AtMost(8.0)),
         goal(18, Start, Measure::ProgramSize, AtMost(15.0)),
+        goal(19, HopBulk, Measure::BulkCpu, AtMostTimes(1.0, Gost)),
+        goal(19, HopConnect, Measure::ConnectRate, AtLeastTimes(1.0, Gost)),
+        goal(19, HopConnect, Measure::ConnectCpu, AtMostTimes(1.0, Gost)),
+        goal(20, ServerBulk, Measure::BulkCpu, AtMostTimes(1.0, Microsocks)),
+        goal(20, ServerConnect, Measure::ConnectRate, AtLeastTimes(1.0, Microsocks)),
     ]
 };
 
@@ -87,7 +103,7 @@ impl Goal {
             Bound::AtLeastTimes(times, peer) => format!("≥ {times:.2}x {}", peer.label()),
             Bound::AtLeastEveryPeer => "≥ the best peer".to_owned(),
             Bound::AtMost(limit) => format!("≤ {}", show(limit)),
-            Bound::AlwaysAtLeast(limit) => format!("{} in every round", show(limit)),
+            Bound::AlwaysAtLeast(limit) | Bound::AlwaysAtMost(limit) => format!("{} in every round", show(limit)),
         }
     }
 
@@ -99,7 +115,7 @@ impl Goal {
             Bound::AtMostTimes(times, _) => ratio.map(|(ratio, _)| ratio <= times),
             Bound::AtLeastTimes(times, _) => ratio.map(|(ratio, _)| ratio >= times),
             Bound::AtLeastEveryPeer => ratio.map(|(ratio, _)| ratio >= 1.0),
-            Bound::AtMost(limit) => ours.map(|ours| ours <= limit),
+            Bound::AtMost(limit) | Bound::AlwaysAtMost(limit) => ours.map(|ours| ours <= limit),
             Bound::AlwaysAtLeast(limit) => ours.map(|ours| ours >= limit),
         };
         let verdict = match met {
@@ -111,20 +127,23 @@ impl Goal {
     }
 
     fn ours(&self, samples: &Samples) -> Option<f64> {
-        if matches!(self.bound, Bound::AlwaysAtLeast(_)) {
-            samples.least(Peer::Fairlead, self.measure)
-        } else {
-            samples.median(Peer::Fairlead, self.measure)
-        }
+        let read = match self.bound {
+            Bound::AlwaysAtLeast(_) => Samples::least,
+            Bound::AlwaysAtMost(_) => Samples::most,
+            Bound::AtMostTimes(..) | Bound::AtLeastTimes(..) | Bound::AtLeastEveryPeer | Bound::AtMost(_) => {
+                Samples::median
+            }
+        };
+        read(samples, self.group, Peer::Fairlead, self.measure)
     }
 
     /// The ratio the goal is about; of every peer, the one that is hardest to reach.
     fn ratio(&self, samples: &Samples) -> Option<(f64, Peer)> {
-        let to = |peer| Some((samples.ratio(Peer::Fairlead, peer, self.measure)?, peer));
+        let to = |peer| Some((samples.ratio(self.group, (Peer::Fairlead, peer), self.measure)?, peer));
         match self.bound {
             Bound::AtMostTimes(_, peer) | Bound::AtLeastTimes(_, peer) => to(peer),
             Bound::AtLeastEveryPeer => self.rivals().filter_map(to).min_by(|(a, _), (b, _)| a.total_cmp(b)),
-            Bound::AtMost(_) | Bound::AlwaysAtLeast(_) => None,
+            Bound::AtMost(_) | Bound::AlwaysAtLeast(_) | Bound::AlwaysAtMost(_) => None,
         }
     }
 
@@ -136,7 +155,7 @@ impl Goal {
     fn missing(&self, samples: &Samples) -> String {
         let reference = match self.bound {
             Bound::AtMostTimes(_, peer) | Bound::AtLeastTimes(_, peer) => Some(peer),
-            Bound::AtLeastEveryPeer | Bound::AtMost(_) | Bound::AlwaysAtLeast(_) => None,
+            Bound::AtLeastEveryPeer | Bound::AtMost(_) | Bound::AlwaysAtLeast(_) | Bound::AlwaysAtMost(_) => None,
         };
         [Some(Peer::Fairlead), reference]
             .into_iter()
@@ -155,7 +174,7 @@ mod tests {
     fn verdict(measure: Measure, bound: Bound, values: &[(Peer, f64)]) -> Verdict {
         let mut samples = Samples::default();
         for (peer, value) in values {
-            samples.record(0, *peer, measure, *value);
+            samples.record(0, (Group::Bulk64, *peer), measure, *value);
         }
         samples.explain(Group::Bulk64, Peer::Gost, "no GOST".to_owned());
         goal(1, Group::Bulk64, measure, bound).judge(&samples).verdict
@@ -173,24 +192,29 @@ mod tests {
             (Bound::AtMost(1.0), 1.0, Met),
             (Bound::AtMost(1.0), 1.1, NotMet),
             (Bound::AlwaysAtLeast(1.0), 0.9996, NotMet),
+            (Bound::AlwaysAtMost(1.0), 1.0, Met),
+            (Bound::AlwaysAtMost(1.0), 1.0001, NotMet),
             (Bound::AtLeastEveryPeer, 2.0, NotMet),
             (Bound::AtLeastEveryPeer, 3.0, Met),
             (Bound::AtLeastTimes(1.0, Gost), 1.0, NotMeasured("no GOST".to_owned())),
         ];
         for (bound, ours, expected) in cases {
             let values = [(Fairlead, ours), (Haproxy, 2.0), (Nginx, 2.5), (Direct, 9.0)];
-            assert_eq!(verdict(Measure::BulkCpu64, bound, &values), expected, "{bound:?}");
+            assert_eq!(verdict(Measure::BulkCpu, bound, &values), expected, "{bound:?}");
         }
     }
 
     #[test]
     fn a_share_is_judged_by_its_worst_round() {
-        let mut samples = Samples::default();
-        for (round, share) in [(0, 1.0), (1, 0.99), (2, 1.0)] {
-            samples.record(round, Peer::Fairlead, Measure::KilledShare, share);
+        let cases = [(11, Measure::KilledShare, 1.0, 0.99), (8, Measure::Lost, 0.0, 0.01)];
+        for (row, measure, good, bad) in cases {
+            let goal = GOALS.iter().find(|goal| (goal.row, goal.measure) == (row, measure)).unwrap();
+            let mut samples = Samples::default();
+            for (round, share) in [(0, good), (1, bad), (2, good)] {
+                samples.record(round, (goal.group, Peer::Fairlead), measure, share);
+            }
+            assert_eq!(goal.judge(&samples).verdict, Verdict::NotMet);
         }
-        let goal = GOALS.iter().find(|goal| goal.row == 11).unwrap();
-        assert_eq!(goal.judge(&samples).verdict, Verdict::NotMet);
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub(crate) fn facts(toolbox: &Toolbox, isolated: bool) -> Vec<Fact> {
                 .to_owned(),
         ),
         (
+            "datagrams",
+            "sent and received one by one; lost: sent inside the window and not answered by the end; nginx with a socket for each worker \
+             (reuseport)"
+                .to_owned(),
+        ),
+        (
             "several targets",
             "in turn; haproxy with active checks every 500 ms, connect time-out 500 ms and redispatch, \
              nginx and GOST as they are by default; a silent target is one whose listener drops every SYN"
@@ -95,7 +101,9 @@ fn versions(toolbox: &Toolbox) -> String {
         Ok(program) => version(&program, flag),
         Err(reason) => format!("{} {reason}", peer.label()),
     });
-    [ours.as_slice(), packaged.as_slice()].concat().join("; ")
+    // It has no option that tells its version.
+    let microsocks = first_line("dpkg-query", &["--show", "microsocks"]).replace('\t', " ");
+    [ours.as_slice(), packaged.as_slice(), &[microsocks]].concat().join("; ")
 }
 
 /// The first line with a digit of what a program prints, on whichever stream.

@@ -5,6 +5,7 @@
 
 mod forwarder;
 mod goal;
+mod group;
 pub(crate) mod host;
 pub(crate) mod load;
 mod measure;
@@ -14,6 +15,7 @@ mod peer;
 mod poller;
 mod report;
 mod rows;
+mod running;
 mod samples;
 mod smoke;
 pub(crate) mod socket;
@@ -32,7 +34,7 @@ use rustix::process::{Resource, Rlimit};
 pub use options::Options;
 
 use forwarder::Toolbox;
-use measure::{Effort, Group};
+use group::{Effort, Group};
 use peer::Peer;
 use rows::Outcome;
 use samples::Samples;
@@ -124,7 +126,7 @@ impl<'a> Run<'a> {
 
     fn keep(&mut self, group: Group, round: usize, peer: Peer, outcome: Outcome) {
         for (measure, value) in outcome.values {
-            self.samples.record(round, peer, measure, value);
+            self.samples.record(round, (group, peer), measure, value);
         }
         if let Some(remark) = outcome.remark {
             self.samples.explain(group, peer, remark);

@@ -1,7 +1,13 @@
-//! The forwarders that are compared, and how each is told to forward one port: configuration files and arguments, as pure functions.
+//! The forwarders that are compared, and how each is told what to do: configuration files and arguments, as pure functions.
 //! Each runs as its package runs it (haproxy and nginx start as root and become their own user), everything else as nobody.
-use std::net::SocketAddrV4;
+mod config;
+mod route;
+
 use std::path::Path;
+
+pub(crate) use route::{Route, Way};
+
+use config::{haproxy_config, nginx_config};
 
 /// The user that forwarders without one of their own run as.
 pub(crate) const NOBODY: u32 = 65534;
@@ -15,6 +21,7 @@ pub(crate) enum Peer {
     Haproxy,
     Nginx,
     Socat,
+    Microsocks,
     Gost,
     Direct,
 }
@@ -29,6 +36,7 @@ impl Peer {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx stream",
             Self::Socat => "socat",
+            Self::Microsocks => "microsocks",
             Self::Gost => "GOST",
             Self::Direct => "direct, no forwarder",
         }
@@ -40,6 +48,7 @@ impl Peer {
             Self::HaproxySplice | Self::HaproxyPipes | Self::Haproxy => Some("haproxy"),
             Self::Nginx => Some("nginx"),
             Self::Socat => Some("socat"),
+            Self::Microsocks => Some("microsocks"),
             Self::Fairlead | Self::Gost | Self::Direct => None,
         }
     }
@@ -56,92 +65,24 @@ impl Peer {
                 Some(("haproxy.cfg", haproxy_config(self, route, root)))
             }
             Self::Nginx => Some(("nginx.conf", nginx_config(route, root))),
-            Self::Fairlead | Self::Socat | Self::Gost | Self::Direct => None,
+            Self::Fairlead | Self::Socat | Self::Microsocks | Self::Gost | Self::Direct => None,
         }
     }
 
     /// Its arguments; `dir` holds the configuration file.
     pub(crate) fn arguments(self, route: &Route, dir: &Path) -> Vec<String> {
         let dir = dir.display();
-        let words = |line: String| line.split(' ').map(str::to_owned).collect();
-        match self {
-            Self::HaproxySplice | Self::HaproxyPipes | Self::Haproxy => words(format!("-db -f {dir}/haproxy.cfg")),
-            Self::Nginx => words(format!("-p {dir} -c {dir}/nginx.conf -e stderr")),
-            Self::Socat => words(format!(
-                "TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,backlog=1024 TCP:{}",
-                route.listen.port(),
-                route.targets_joined(),
-            )),
-            Self::Fairlead => words(format!("run -L {}", route.url())),
-            Self::Gost => words(format!("-L {}", route.url())),
-            Self::Direct => Vec::new(),
-        }
+        let line = match self {
+            Self::HaproxySplice | Self::HaproxyPipes | Self::Haproxy => format!("-db -f {dir}/haproxy.cfg"),
+            Self::Nginx => format!("-p {dir} -c {dir}/nginx.conf -e stderr"),
+            Self::Socat => route.socat_addresses(),
+            Self::Microsocks => format!("-i {} -p {}", route.listen.ip(), route.listen.port()),
+            Self::Fairlead => format!("run {}", route.gost_options()),
+            Self::Gost => route.gost_options(),
+            Self::Direct => return Vec::new(),
+        };
+        line.split(' ').map(str::to_owned).collect()
     }
-}
-
-/// What a forwarder is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) listen: SocketAddrV4,
-    /// One, or several used in turn.
-    pub(crate) targets: Vec<SocketAddrV4>,
-}
-
-impl Route {
-    fn targets_joined(&self) -> String {
-        let targets: Vec<String> = self.targets.iter().map(ToString::to_string).collect();
-        targets.join(",")
-    }
-
-    fn url(&self) -> String {
-        let strategy = if self.targets.len() > 1 { "?strategy=round" } else { "" };
-        format!("tcp://{}/{}{strategy}", self.listen, self.targets_joined())
-    }
-}
-
-fn haproxy_config(variant: Peer, route: &Route, root: bool) -> String {
-    let user = if root { "  user haproxy\n  group haproxy\n" } else { "" };
-    let pipes = if variant == Peer::HaproxyPipes { "  tune.pipesize 1048576\n" } else { "" };
-    let splice = if variant == Peer::Haproxy { "" } else { "  option splice-request\n  option splice-response\n" };
-    // It refuses to start when its connections, and a pipe for every fourth of them if it splices, need too many descriptors.
-    let connections = if variant == Peer::Haproxy { 9000 } else { 2000 };
-    format!(
-        "global\n  maxconn {connections}\n{user}{pipes}\
-         defaults\n  mode tcp\n  timeout client 1h\n  timeout server 1h\n{splice}{}\
-         listen forward\n  bind {}\n{}",
-        haproxy_timing(route.targets.len()),
-        route.listen,
-        haproxy_servers(route),
-    )
-}
-
-/// With several targets haproxy gets what makes it best at leaving one out.
-fn haproxy_timing(targets: usize) -> &'static str {
-    if targets > 1 {
-        "  timeout connect 500ms\n  timeout check 300ms\n  retries 3\n  option redispatch 1\n  balance roundrobin\n"
-    } else {
-        "  timeout connect 5s\n"
-    }
-}
-
-fn haproxy_servers(route: &Route) -> String {
-    let check = if route.targets.len() > 1 { " check inter 500ms fall 1 rise 1" } else { "" };
-    let server = |(index, target): (usize, &SocketAddrV4)| format!("  server target{index} {target}{check}\n");
-    route.targets.iter().enumerate().map(server).collect()
-}
-
-fn nginx_config(route: &Route, root: bool) -> String {
-    let user = if root { "user www-data;\n" } else { "" };
-    let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
-    let load = if Path::new(module).exists() { format!("load_module {module};\n") } else { String::new() };
-    let servers: String = route.targets.iter().map(|target| format!("    server {target};\n")).collect();
-    format!(
-        "{load}{user}daemon off;\npid nginx.pid;\nworker_processes auto;\nworker_rlimit_nofile 20000;\n\
-         events {{\n  worker_connections 20000;\n}}\n\
-         stream {{\n  upstream targets {{\n{servers}  }}\n\
-         \x20 server {{\n    listen {};\n    proxy_pass targets;\n  }}\n}}\n",
-        route.listen,
-    )
 }
 
 #[cfg(test)]
@@ -149,29 +90,38 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn route(targets: &[&str]) -> Route {
+    fn route(way: Way, targets: &[&str]) -> Route {
         Route {
+            way,
             listen: "127.0.0.1:2000".parse().unwrap(),
             targets: targets.iter().map(|t| t.parse().unwrap()).collect(),
         }
     }
 
-    fn arguments(peer: Peer, targets: &[&str]) -> String {
-        peer.arguments(&route(targets), Path::new("/run/x")).join(" ")
+    fn arguments(peer: Peer, way: Way, targets: &[&str]) -> String {
+        peer.arguments(&route(way, targets), Path::new("/run/x")).join(" ")
     }
 
     #[test]
     fn arguments_name_the_listener_and_the_targets() {
         let one = ["127.0.0.1:1"];
         let two = ["127.0.0.1:1", "127.0.0.1:2"];
+        let hop = Way::Socks5Hop("127.0.0.1:3000".parse().unwrap());
+        let chained = "-L tcp://127.0.0.1:2000/127.0.0.1:1 -F socks5://127.0.0.1:3000";
         let cases = [
-            (Peer::Fairlead, &one[..], "run -L tcp://127.0.0.1:2000/127.0.0.1:1"),
-            (Peer::Gost, &two[..], "-L tcp://127.0.0.1:2000/127.0.0.1:1,127.0.0.1:2?strategy=round"),
-            (Peer::Socat, &one[..], "TCP-LISTEN:2000,bind=127.0.0.1,fork,reuseaddr,backlog=1024 TCP:127.0.0.1:1"),
-            (Peer::Haproxy, &one[..], "-db -f /run/x/haproxy.cfg"),
+            (Peer::Fairlead, Way::Tcp, &one[..], "run -L tcp://127.0.0.1:2000/127.0.0.1:1"),
+            (Peer::Gost, Way::Tcp, &two, "-L tcp://127.0.0.1:2000/127.0.0.1:1,127.0.0.1:2?strategy=round"),
+            (Peer::Socat, Way::Tcp, &one, "TCP-LISTEN:2000,bind=127.0.0.1,fork,reuseaddr,backlog=1024 TCP:127.0.0.1:1"),
+            (Peer::Haproxy, Way::Tcp, &one, "-db -f /run/x/haproxy.cfg"),
+            (Peer::Fairlead, Way::Udp, &one, "run -L udp://127.0.0.1:2000/127.0.0.1:1"),
+            (Peer::Socat, Way::Udp, &one, "UDP-LISTEN:2000,bind=127.0.0.1,fork,reuseaddr UDP:127.0.0.1:1"),
+            (Peer::Gost, hop, &one, chained),
+            (Peer::Fairlead, hop, &one, &format!("run {chained}")),
+            (Peer::Fairlead, Way::Socks5Server, &[], "run -L socks5://127.0.0.1:2000"),
+            (Peer::Microsocks, Way::Socks5Server, &[], "-i 127.0.0.1 -p 2000"),
         ];
-        for (peer, targets, expected) in cases {
-            assert_eq!(arguments(peer, targets), expected);
+        for (peer, way, targets, expected) in cases {
+            assert_eq!(arguments(peer, way, targets), expected);
         }
     }
 
@@ -180,7 +130,7 @@ mod tests {
         let cases =
             [(Peer::Haproxy, false, false), (Peer::HaproxySplice, true, false), (Peer::HaproxyPipes, true, true)];
         for (peer, splices, large_pipes) in cases {
-            let (_, config) = peer.config(&route(&["127.0.0.1:1"]), true).unwrap();
+            let (_, config) = peer.config(&route(Way::Tcp, &["127.0.0.1:1"]), true).unwrap();
             assert_eq!(config.contains("splice-response"), splices, "{config}");
             assert_eq!(config.contains("tune.pipesize 1048576"), large_pipes, "{config}");
             assert!(config.contains("user haproxy"), "{config}");
@@ -189,8 +139,18 @@ mod tests {
 
     #[test]
     fn haproxy_checks_targets_when_there_are_several() {
-        let (_, config) = Peer::Haproxy.config(&route(&["127.0.0.1:1", "127.0.0.1:2"]), false).unwrap();
+        let (_, config) = Peer::Haproxy.config(&route(Way::Tcp, &["127.0.0.1:1", "127.0.0.1:2"]), false).unwrap();
         assert!(config.contains("server target1 127.0.0.1:2 check inter"), "{config}");
         assert!(!config.contains("user haproxy"), "{config}");
+    }
+
+    #[test]
+    fn nginx_forwards_datagrams_where_it_is_asked_to() {
+        for (way, expected) in
+            [(Way::Tcp, "listen 127.0.0.1:2000;"), (Way::Udp, "listen 127.0.0.1:2000 udp reuseport;")]
+        {
+            let (_, config) = Peer::Nginx.config(&route(way, &["127.0.0.1:1"]), false).unwrap();
+            assert!(config.contains(expected), "{config}");
+        }
     }
 }

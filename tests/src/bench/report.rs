@@ -1,6 +1,7 @@
 //! Turns a run's samples into the text that is printed: the goals with their verdicts, then every figure.
 use super::goal::{GOALS, Goal, Verdict};
-use super::measure::{Group, Measure};
+use super::group::Group;
+use super::measure::Measure;
 use super::peer::Peer;
 use super::samples::Samples;
 use super::table::{Style, Table};
@@ -55,27 +56,13 @@ fn goal_row(samples: &Samples, goal: &Goal, style: Style) -> Vec<String> {
     };
     vec![
         goal.row.to_string(),
-        short_title(goal.group).to_owned(),
+        goal.group.short_title().to_owned(),
         goal.measure.heading().to_owned(),
         goal.words(),
         ours.unwrap_or_else(|| NOTHING.to_owned()),
         ratio.unwrap_or_else(|| NOTHING.to_owned()),
         verdict,
     ]
-}
-
-fn short_title(group: Group) -> &'static str {
-    match group {
-        Group::Bulk64 => "bulk, 64 connections",
-        Group::Bulk1 => "bulk, 1 connection",
-        Group::Connect => "new connections",
-        Group::Request => "64 B requests",
-        Group::Idle => "idle connections",
-        Group::Killed => "a target killed",
-        Group::Silent => "a target blackholed",
-        Group::HalfClose => "half-close",
-        Group::Start => "whole program",
-    }
 }
 
 fn group_table(samples: &Samples, group: Group) -> Table {
@@ -100,10 +87,10 @@ fn ratio_reference(group: Group, measure: Measure) -> Option<Peer> {
 fn peer_row(samples: &Samples, group: Group, peer: Peer) -> Vec<String> {
     let mut cells = vec![peer.label().to_owned()];
     for measure in group.measures() {
-        let value = samples.median(peer, *measure);
+        let value = samples.median(group, peer, *measure);
         cells.push(value.map_or(NOTHING.to_owned(), |value| measure.show(value)));
         if let Some(reference) = ratio_reference(group, *measure) {
-            let ratio = samples.ratio(peer, reference, *measure);
+            let ratio = samples.ratio(group, (peer, reference), *measure);
             cells.push(ratio.map_or(NOTHING.to_owned(), |ratio| format!("{ratio:.2}x")));
         }
     }
@@ -127,8 +114,8 @@ mod tests {
     #[test]
     fn a_report_shows_verdicts_figures_and_what_is_missing() {
         let mut samples = Samples::default();
-        samples.record(0, Peer::Fairlead, Measure::BulkCpu64, 0.15);
-        samples.record(0, Peer::HaproxySplice, Measure::BulkCpu64, 0.3);
+        samples.record(0, (Group::Bulk64, Peer::Fairlead), Measure::BulkCpu, 0.15);
+        samples.record(0, (Group::Bulk64, Peer::HaproxySplice), Measure::BulkCpu, 0.3);
         samples.explain(Group::Bulk64, Peer::Gost, "not measured: no GOST".to_owned());
         let facts = [("cores".to_owned(), "2".to_owned())];
         let text = report(&samples, &[Group::Bulk64], &[1, 2], &facts, Style::Markdown);

@@ -1,4 +1,7 @@
 //! The rows: which load is put on which forwarder, and what is read off it.
+mod socks5;
+mod udp;
+
 use std::net::SocketAddrV4;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -6,10 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::forwarder::Toolbox;
+use super::group::{Effort, Group};
+use super::load::entrance::Entrance;
 use super::load::half_close::First;
 use super::load::paced::{self, Answered, Attempt};
-use super::load::{Window, bulk, connect, half_close, idle, request};
-use super::measure::{Effort, Group, Measure};
+use super::load::{Figures, Window, bulk, connect, half_close, idle, request};
+use super::measure::Measure;
 use super::peer::Peer;
 use super::target::{Echo, Source};
 use super::{stats, tree};
@@ -49,45 +54,59 @@ impl Outcome {
 
 /// Measures one forwarder once.
 pub(crate) fn run(group: Group, peer: Peer, toolbox: &Toolbox, effort: &Effort) -> Result<Outcome> {
-    let window = Window { warm_up: Duration::from_millis(300), measure: effort.measure };
+    let window = Window { warm_up: effort.warm_up, measure: effort.measure };
     match group {
         Group::Bulk64 => run_bulk(peer, toolbox, 64, window),
         Group::Bulk1 => run_bulk(peer, toolbox, 1, window),
         Group::Connect => run_connect(peer, toolbox, window),
         Group::Request => run_request(peer, toolbox, window),
         Group::Idle => run_idle(peer, toolbox, effort.idle_connections),
+        Group::UdpClient => udp::run_clients(peer, toolbox, udp::ONE, window),
+        Group::UdpClients => udp::run_clients(peer, toolbox, udp::MANY, window),
+        Group::UdpFlood => udp::run_flood(peer, toolbox, window),
+        Group::UdpMemory => udp::run_memory(peer, toolbox),
         Group::Killed => run_killed(peer, toolbox),
         Group::Silent => run_silent(peer, toolbox),
         Group::HalfClose => run_half_close(peer, toolbox),
         Group::Start => run_start(peer, toolbox),
+        Group::HopBulk => socks5::run_hop_bulk(peer, toolbox, window),
+        Group::HopConnect => socks5::run_hop_connect(peer, toolbox, window),
+        Group::ServerBulk => socks5::run_server_bulk(peer, toolbox, window),
+        Group::ServerConnect => socks5::run_server_connect(peer, toolbox, window),
     }
 }
 
 fn run_bulk(peer: Peer, toolbox: &Toolbox, connections: usize, window: Window) -> Result<Outcome> {
     let target = Source::start()?;
     let forwarder = toolbox.start(peer, &[target.address()])?;
-    let figures = bulk::run(forwarder.address, connections, window, &forwarder.meter)?;
-    let (rate, cpu) = if connections > 1 {
-        (Measure::BulkRate64, Measure::BulkCpu64)
-    } else {
-        (Measure::BulkRate1, Measure::BulkCpu1)
-    };
+    let figures = bulk::run(&Entrance::plain(forwarder.address), connections, window, &forwarder.meter)?;
+    bulk_outcome(&figures)
+}
+
+fn bulk_outcome(figures: &Figures) -> Result<Outcome> {
     if figures.units == 0 {
         bail!("no byte came through");
     }
-    Ok(outcome([(rate, Some(figures.rate() / 1e9)), (cpu, times(1e9, figures.cpu_per_unit()))]))
+    Ok(outcome([
+        (Measure::BulkRate, Some(figures.rate() / 1e9)),
+        (Measure::BulkCpu, times(1e9, figures.cpu_per_unit())),
+    ]))
 }
 
 fn run_connect(peer: Peer, toolbox: &Toolbox, window: Window) -> Result<Outcome> {
     let target = Echo::start()?;
     let forwarder = toolbox.start(peer, &[target.address()])?;
-    let figures = connect::run(forwarder.address, window, &forwarder.meter)?;
-    Ok(outcome([
+    let figures = connect::run(&Entrance::plain(forwarder.address), window, &forwarder.meter)?;
+    Ok(connect_outcome(&figures))
+}
+
+fn connect_outcome(figures: &Figures) -> Outcome {
+    outcome([
         (Measure::ConnectRate, Some(figures.rate())),
         (Measure::ConnectCpu, times(1e6, figures.cpu_per_unit())),
         (Measure::ConnectP50, times(1e3, figures.latency(0.5))),
         (Measure::ConnectP99, times(1e3, figures.latency(0.99))),
-    ]))
+    ])
 }
 
 fn run_request(peer: Peer, toolbox: &Toolbox, window: Window) -> Result<Outcome> {

@@ -1,16 +1,20 @@
 //! Non-blocking sockets on loopback as targets and load generators use them, and ports nobody else takes.
 //! Ports lie below every ephemeral range in use, so that no client's own port can occupy one in between.
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 /// How many connections may wait for a target to accept them.
 pub(crate) const BACKLOG: i32 = 4096;
+
+/// What a target of datagrams can keep until it reads them, in bytes.
+const DATAGRAM_BUFFER: usize = 8 << 20;
 
 const FIRST_PORT: u16 = 2000;
 const LAST_PORT: u16 = 8999;
@@ -48,6 +52,23 @@ pub(crate) fn listen() -> Result<(TcpListener, SocketAddrV4)> {
 /// A loopback address with a port that was free a moment ago.
 pub(crate) fn free_address() -> Result<SocketAddrV4> {
     Ok(listen()?.1)
+}
+
+/// A socket on a port below the ephemeral range, with room for a burst so that the target loses none.
+pub(crate) fn bind_datagrams() -> Result<(UdpSocket, SocketAddrV4)> {
+    let address = free_address()?;
+    let socket = UdpSocket::bind(address).with_context(|| format!("bind UDP {address}"))?;
+    // Beyond the machine's limit as root, up to it otherwise.
+    sockopt::set_socket_recv_buffer_size_force(&socket, DATAGRAM_BUFFER)
+        .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, DATAGRAM_BUFFER))?;
+    Ok((socket, address))
+}
+
+/// A client's UDP socket, connected.
+pub(crate) fn client(address: SocketAddrV4) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(address)?;
+    Ok(socket)
 }
 
 /// Accepts one connection, non-blocking; none when nobody waits.

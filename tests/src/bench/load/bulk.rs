@@ -1,8 +1,7 @@
 //! Bulk, from the target to the client: the target writes as fast as it can, the client reads and throws away.
-use std::net::SocketAddrV4;
+use anyhow::{Result, bail};
 
-use anyhow::{Context, Result, bail};
-
+use super::entrance::Entrance;
 use super::{Figures, Progress, TURN, Window, measure};
 use crate::bench::meter::CpuMeter;
 use crate::bench::poller::{EventFlags, Events, Poller};
@@ -12,15 +11,16 @@ use crate::bench::socket::{self, Turn};
 const CHUNK: usize = 256 * 1024;
 
 /// Measures bytes per second over so many connections at once.
-pub(crate) fn run(address: SocketAddrV4, connections: usize, window: Window, meter: &CpuMeter) -> Result<Figures> {
-    measure(window, meter, 1, |progress| read(address, connections, progress))
+pub(crate) fn run(entrance: &Entrance, connections: usize, window: Window, meter: &CpuMeter) -> Result<Figures> {
+    measure(window, meter, 1, |progress| read(entrance, connections, progress))
 }
 
-fn read(address: SocketAddrV4, connections: usize, progress: &Progress) -> Result<Vec<u32>> {
+fn read(entrance: &Entrance, connections: usize, progress: &Progress) -> Result<Vec<u32>> {
     let mut poller = Poller::new()?;
     for _ in 0..connections {
-        let fd = socket::dial(address).with_context(|| format!("dial {address}"))?;
-        poller.insert(fd, EventFlags::IN, ())?;
+        let stream = entrance.open()?;
+        stream.set_nonblocking(true)?;
+        poller.insert(stream.into(), EventFlags::IN, ())?;
     }
     let mut buffer = vec![0; CHUNK];
     let mut events = Events::new();

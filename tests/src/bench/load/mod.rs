@@ -2,10 +2,14 @@
 //! A load runs through a warm-up and a window; only what happens inside the window counts, of the load and of the CPU meter alike.
 pub(crate) mod bulk;
 pub(crate) mod connect;
+pub(crate) mod datagrams;
+pub(crate) mod entrance;
+pub(crate) mod flood;
 pub(crate) mod half_close;
 pub(crate) mod idle;
 pub(crate) mod paced;
 pub(crate) mod request;
+pub(crate) mod sizes;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +30,7 @@ pub(crate) struct Window {
 
 /// What happened inside the window.
 pub(crate) struct Figures {
-    /// Units of work: bytes, connections or requests.
+    /// Units of work: bytes, connections, requests or datagrams.
     pub(crate) units: u64,
     pub(crate) seconds: f64,
     /// CPU seconds of the forwarder; none without one.
@@ -65,13 +69,18 @@ impl Progress {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Whether the window is open.
+    fn recording(&self) -> bool {
+        self.recording.load(Ordering::Relaxed)
+    }
+
     fn add(&self, units: u64) {
         self.units.fetch_add(units, Ordering::Relaxed);
     }
 
     fn record(&self, started: Instant, latencies: &mut Vec<u32>) {
         self.add(1);
-        if self.recording.load(Ordering::Relaxed) {
+        if self.recording() {
             let nanoseconds = started.elapsed().as_nanos();
             latencies.push(u32::try_from(nanoseconds).unwrap_or(u32::MAX));
         }

@@ -1,4 +1,5 @@
 //! Where traffic ends: targets that run in this process, one thread each, until they are dropped.
+mod datagrams;
 mod echo;
 mod source;
 
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) use datagrams::DatagramEcho;
 pub(crate) use echo::Echo;
 pub(crate) use source::Source;
 
