@@ -92,3 +92,27 @@ fn is_programmed(object: &PortForward) -> bool {
     };
     is("Programmed")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::ProxyKind;
+
+    fn gateway(name: &str) -> ProxyId {
+        ProxyId { namespace: "shop".to_owned(), kind: ProxyKind::Shared(name.to_owned()) }
+    }
+
+    #[test]
+    fn a_gateway_serves_on_for_a_while_and_no_longer() {
+        let (mut partings, begin) = (Partings::default(), Instant::now());
+        let later = begin + Duration::from_secs(1);
+        partings.part(ObjectName::new("shop", "a"), gateway("edge"), begin);
+        partings.part(ObjectName::new("shop", "b"), gateway("edge"), later);
+        assert_eq!(partings.next(&gateway("edge"), later), Some(begin + PARTING));
+        assert_eq!(partings.next(&gateway("side"), later), None);
+        assert_eq!(partings.next(&gateway("edge"), begin + PARTING), Some(later + PARTING));
+        assert_eq!(partings.next(&gateway("edge"), later + PARTING), None);
+        partings.part(ObjectName::new("shop", "c"), gateway("side"), later + PARTING);
+        assert_eq!(partings.0.len(), 1, "what is over is forgotten");
+    }
+}

@@ -29,6 +29,8 @@ use super::{
 
 /// How often the pods and their probes are looked at.
 const TURN: Duration = Duration::from_millis(50);
+/// So many failed probes in a row make a pod unready, as its container says.
+const FAILURES: u32 = 2;
 /// The node that pods are said to be on; there is no such object.
 const NODE: &str = "node-1";
 
@@ -46,6 +48,8 @@ struct Running {
     pod: ProxyPod,
     /// As last written.
     ready: bool,
+    /// Probes that have failed since one succeeded.
+    failures: u32,
     ending: Option<Instant>,
 }
 
@@ -108,7 +112,7 @@ impl Worker {
                 None => {
                     self.bind(pod);
                     let pod = ProxyPod::launch(&self.objects, pod, self.mounting);
-                    let mut running = Running { pod, ready: true, ending: None };
+                    let mut running = Running { pod, ready: true, failures: 0, ending: None };
                     self.write(&mut running, false);
                     pods.insert(uid, running);
                 }
@@ -138,8 +142,11 @@ impl Worker {
         if !alive {
             running.pod.restart();
         }
-        let ready = alive && running.pod.passes_its_probe();
-        self.write(running, ready);
+        let passes = alive && running.pod.passes_its_probe();
+        running.failures = if passes { 0 } else { running.failures + 1 };
+        // A machine that is busy makes a probe late now and then.
+        let is_believed = alive && running.ready && running.failures < FAILURES;
+        self.write(running, passes || is_believed);
     }
 
     fn end(&self, running: &mut Running, pod: &Pod, alive: bool) {

@@ -9,7 +9,7 @@ use fairlead_tests::{
     clients::ask,
     cluster::{CLUSTER_SOON, proxy_pod},
     deadline::{await_condition, await_some},
-    operator::{await_condition_of, says},
+    operator::{await_condition_of, condition, says},
     ports,
     scene::{AT_ONCE, Scene, forward, operated},
     targets::Target,
@@ -165,4 +165,18 @@ pub(crate) fn by_hand(name: &str, labels: &Value, config_map: &str) -> Value {
     let arguments = ["proxy", "--config", "/config/config.yaml", "--metrics-addr", ":19444"];
     let admin = ["--admin-addr", ":19443", "--admin-ca", "/config/ca.crt"];
     proxy_pod(name, labels, config_map, &[&arguments[..], &admin].concat())
+}
+
+#[test]
+fn a_pod_that_moves_the_proxys_ports_has_the_usual_ones_for_itself() {
+    let Some(scene) = Scene::open(AT_ONCE) else { return };
+    let target = Target::letter('A');
+    scene.apply::<PortForward>(&in_shop("db", 19443, &target));
+    let refused = scene.await_refused("db", "PortConflict");
+    let message = condition(&refused, "Accepted").map(|condition| condition.message.clone()).unwrap_or_default();
+    assert!(message.contains("port 19443 is the proxy's own"), "{message}");
+    let moved = "annotations: {fairlead.dev/admin-port: '29443', fairlead.dev/metrics-port: '29444'}\n  labels:";
+    scene.create::<Pod>(injected("moved", &APPLICATION.replace("labels:", moved))).expect("a Pod");
+    scene.await_ready("db");
+    scene.await_letter(await_pod(&scene, "moved", 19443), 'A');
 }
