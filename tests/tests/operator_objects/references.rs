@@ -33,9 +33,8 @@ fn with_login(name: &str, secret: &str, target: &Target, place: Value) -> Value 
 }
 
 /// How often the pods were replaced, and once more.
-fn revision(scene: &Scene<'_>) -> u32 {
-    let deployment: Deployment = scene.find("edge-gateway").expect("the Deployment");
-    let revision = deployment.annotations().get("deployment.kubernetes.io/revision").cloned();
+fn revision(deployment: &Deployment) -> u32 {
+    let revision = deployment.annotations().get("deployment.kubernetes.io/revision");
     revision.expect("a revision").parse().expect("a number")
 }
 
@@ -51,7 +50,8 @@ fn several_new_secrets_cost_a_shared_gateway_one_replacement_and_its_members_not
     let (target, port) = (Target::letter('A'), ports::free());
     let edge = || json!({"gateway": {"name": "edge"}});
     scene.apply_ready(&[&forward("plain", port, &[&target], edge())]);
-    let (before, mark) = (revision(&scene), scene.await_idle());
+    let deployment = || scene.find::<Deployment>("edge-gateway").expect("the Deployment");
+    let (before, mark) = (revision(&deployment()), scene.await_idle());
     let history = History::of(&scene, "plain");
     history.await_seen(0, "the first state", |_| true);
     for name in ["one", "two"] {
@@ -63,9 +63,9 @@ fn several_new_secrets_cost_a_shared_gateway_one_replacement_and_its_members_not
     });
     assert_eq!((says(&waiting, "Programmed"), says(&waiting, "Stalled").0), (("False", "Pending"), "False"));
     ["one", "two"].iter().for_each(|name| drop(scene.await_ready(name)));
-    let deployment: Deployment = scene.find("edge-gateway").expect("the Deployment");
-    assert_eq!(secrets_of(&deployment).len(), 2);
-    assert_eq!(revision(&scene), before + 1, "one replacement for both");
+    let replaced = deployment();
+    assert_eq!(secrets_of(&replaced).len(), 2);
+    assert_eq!(revision(&replaced), before + 1, "one replacement for both");
     let writes = scene.writes().split_off(mark);
     let time = |write: Option<&Request>| -> Timestamp { write.expect("a write").received.parse().expect("a time") };
     let first = time(writes.iter().find(|write| write.resource == "configmaps"));
@@ -80,8 +80,7 @@ fn several_new_secrets_cost_a_shared_gateway_one_replacement_and_its_members_not
 
     // What nobody names any more goes the same way.
     scene.delete::<PortForward>("two");
-    let rid = |object: &Deployment| secrets_of(object).len() == 1;
-    scene.await_object("edge-gateway", "one Secret", rid);
+    let is_rid = |object: &Deployment| secrets_of(object).len() == 1 && revision(object) == before + 2;
+    scene.await_object("edge-gateway", "one Secret, and one more replacement", is_rid);
     scene.await_ready("one");
-    assert_eq!(revision(&scene), before + 2);
 }
