@@ -8,10 +8,12 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
     bench::tree,
+    binary::{Fairlead, Launch},
     deadline::{SOON, await_condition},
     ports,
     skip::skip,
@@ -235,4 +237,28 @@ impl Drop for Agent {
 pub fn user() -> String {
     let id = Command::new("id").arg("-un").output().expect("run id");
     String::from_utf8(id.stdout).expect("text").trim().to_owned()
+}
+
+/// Runs a forward from a free port to `targets` through `hops`, and returns it with its port.
+pub fn through(hops: &[&str], targets: &str) -> (Fairlead, u16) {
+    let port = ports::free();
+    let listen = format!("tcp://127.0.0.1:{port}/{targets}");
+    let mut arguments = vec!["run", "-o", "json", "-L", &listen];
+    arguments.extend(hops.iter().flat_map(|hop| ["-F", hop]));
+    // None of what the tester's own ssh has.
+    let fairlead = Launch::new(arguments).environment("HOME", "/nowhere").environment("SSH_AUTH_SOCK", "").start();
+    fairlead.await_listening(port);
+    (fairlead, port)
+}
+
+/// The node at this address, in an object.
+pub fn node<'a>(object: &'a Value, address: &str) -> Option<&'a Value> {
+    object.pointer("/status/nodes")?.as_array()?.iter().find(|node| node["address"] == address)
+}
+
+/// Whether the node at this address is dead, for an error with these words.
+pub fn is_dead(object: &Value, address: &str, because: &str) -> bool {
+    node(object, address).is_some_and(|node| {
+        node["state"] == "Dead" && node["lastError"].as_str().is_some_and(|error| error.contains(because))
+    })
 }

@@ -1,52 +1,22 @@
-//! Through OpenSSH's server as anybody has it: each kind of login, whom we trust, and what a forward does when the
-//! server goes, comes back, falls silent, or one of its channels is not read.
+//! Through OpenSSH's server as anybody has it, and others: each kind of login, whom we trust, and who is marked when
+//! something fails.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command};
 
 use fairlead_tests::{
-    binary::{Fairlead, Launch, allow_descriptors},
-    clients::{First, ask, ask_times, dial, half_close, is_echoed, letter, open_many},
-    deadline::{SOON, await_condition, until},
+    binary::Launch,
+    clients::{ask, ask_times},
+    deadline::{SOON, await_condition},
     manifests::Manifest,
     ports,
     proxies::Proxy,
     skip::{is_root_or_skip, peer, skip},
-    sshd::{Agent, Sshd, user},
-    targets::{Behaviour, Target},
+    sshd::{Agent, Sshd, is_dead, node, through, user},
+    targets::Target,
 };
-use serde_json::Value;
 
 fn here(port: u16) -> ([u8; 4], u16) {
     ([127, 0, 0, 1], port)
-}
-
-/// Runs a forward from a free port to `targets` through `hops`, and returns it with its port.
-fn through(hops: &[&str], targets: &str) -> (Fairlead, u16) {
-    let port = ports::free();
-    let listen = format!("tcp://127.0.0.1:{port}/{targets}");
-    let mut arguments = vec!["run", "-o", "json", "-L", &listen];
-    arguments.extend(hops.iter().flat_map(|hop| ["-F", hop]));
-    // None of what the tester's own ssh has.
-    let fairlead = Launch::new(arguments).environment("HOME", "/nowhere").environment("SSH_AUTH_SOCK", "").start();
-    fairlead.await_listening(port);
-    (fairlead, port)
-}
-
-/// The node at this address, in an object.
-fn node<'a>(object: &'a Value, address: &str) -> Option<&'a Value> {
-    object.pointer("/status/nodes")?.as_array()?.iter().find(|node| node["address"] == address)
-}
-
-fn is_dead(object: &Value, address: &str, because: &str) -> bool {
-    node(object, address).is_some_and(|node| {
-        node["state"] == "Dead" && node["lastError"].as_str().is_some_and(|error| error.contains(because))
-    })
 }
 
 #[test]
@@ -206,167 +176,6 @@ fn a_server_that_forbids_it_is_quoted() {
     fairlead.await_object("what the server says", |object| {
         is_dead(object, &target.address().to_string(), "AllowTcpForwarding")
     });
-}
-
-#[test]
-fn clients_are_served_within_two_seconds_of_a_servers_return() {
-    const GONE: Duration = Duration::from_secs(8);
-    let Some(mut sshd) = Sshd::start() else { return };
-    let target = Target::letter('A');
-    let (_fairlead, port) = through(&[&sshd.hop()], &target.address().to_string());
-    assert_eq!(ask(here(port)).ok(), Some('A'));
-    sshd.kill();
-    until(Instant::now() + GONE, || assert!(ask(here(port)).is_err()));
-    sshd.restart();
-    await_condition("the forward is back", Duration::from_secs(2), || ask(here(port)).is_ok());
-}
-
-#[test]
-fn a_silent_server_is_noticed_without_a_client_and_the_next_one_is_used() {
-    let (Some(first), Some(second)) = (Sshd::start(), Sshd::start()) else { return };
-    let target = Target::letter('A');
-    let known = first.keys.write("both", &(first.known_as("host") + &second.known_as("host")));
-    second.authorize(&first.keys.public("id"));
-    // By default a sign of life is asked for every 15 s, and three make 45 s.
-    let hop = format!(
-        "{}?ip={},{}&strategy=fifo&ping=2&ssh_key={}&ssh_known_hosts={known}",
-        first.url(),
-        first.address(),
-        second.address(),
-        first.keys.text_path("id")
-    );
-    let (fairlead, port) = through(&[&hop], &target.address().to_string());
-    let held = dial(here(port)).expect("a client");
-    (&held).write_all(b"?").expect("ask");
-    assert_eq!(letter(&held).ok(), Some('A'));
-    first.fall_silent();
-    let stopped = Instant::now();
-    fairlead.await_object("the silent server, dead", |object| is_dead(object, &first.address(), "no longer answers"));
-    assert!(stopped.elapsed() < Duration::from_secs(8), "after {:?}", stopped.elapsed());
-    assert_eq!(ask_times(here(port), 5), "AAAAA", "by the other one");
-}
-
-#[test]
-fn a_silent_server_is_overtaken_while_clients_wait() {
-    let (Some(first), Some(second)) = (Sshd::start(), Sshd::start()) else { return };
-    let target = Target::letter('A');
-    let known = first.keys.write("both", &(first.known_as("host") + &second.known_as("host")));
-    second.authorize(&first.keys.public("id"));
-    let hop = format!(
-        "{}?ip={},{}&strategy=fifo&timeout=1s&ssh_key={}&ssh_known_hosts={known}",
-        first.url(),
-        first.address(),
-        second.address(),
-        first.keys.text_path("id")
-    );
-    let (fairlead, port) = through(&[&hop], &target.address().to_string());
-    assert_eq!(ask(here(port)).ok(), Some('A'));
-    first.fall_silent();
-    let begin = Instant::now();
-    await_condition("an answer by the other server", SOON, || ask(here(port)).is_ok());
-    assert!(begin.elapsed() < Duration::from_secs(8), "after {:?}:\n{}", begin.elapsed(), fairlead.printed());
-    fairlead.await_object("the silent server, dead", |object| is_dead(object, &first.address(), "no answer within"));
-}
-
-#[test]
-fn a_half_close_comes_through_with_every_byte() {
-    let Some(sshd) = Sshd::start() else { return };
-    for first in [First::Client, First::Target] {
-        let mut running = Vec::new();
-        half_close(64 << 20, first, |target| {
-            let (fairlead, port) = through(&[&sshd.hop()], &target.to_string());
-            running.push(fairlead);
-            port
-        })
-        .expect("both halves, whole");
-    }
-}
-
-#[test]
-fn sixty_four_megabytes_go_both_ways_at_once() {
-    const PART: usize = 1 << 16;
-    const PARTS: usize = 1 << 10;
-    let Some(sshd) = Sshd::start() else { return };
-    let target = Target::start(Behaviour::Greet('G'));
-    let (_fairlead, port) = through(&[&sshd.hop()], &target.address().to_string());
-    let stream = dial(here(port)).expect("a client");
-    assert_eq!(letter(&stream).ok(), Some('G'));
-    let part = |number: usize| -> Vec<u8> { (0..PART).map(|at| (number * 31 + at * 7 + at / 251) as u8).collect() };
-    std::thread::scope(|scope| {
-        let writer = &stream;
-        scope.spawn(move || {
-            let mut writer = writer;
-            (0..PARTS).for_each(|number| writer.write_all(&part(number)).expect("write"));
-            writer.shutdown(Shutdown::Write).expect("close the sending half");
-        });
-        let (mut reader, mut got) = (&stream, vec![0; PART]);
-        for number in 0..PARTS {
-            reader.read_exact(&mut got).expect("read");
-            assert!(got == part(number), "part {number} came back changed");
-        }
-        assert_eq!(reader.read(&mut got).expect("the end"), 0);
-    });
-}
-
-/// A target that sends without end to whoever connects.
-fn endless() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("listen");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || {
-                let mut stream = stream;
-                while stream.write_all(&[7; 1 << 16]).is_ok() {}
-            });
-        }
-    });
-    port
-}
-
-#[test]
-fn a_client_that_stops_reading_holds_up_nobody_and_takes_bounded_memory() {
-    /// What a session lets wait, and room for everything else.
-    const MEMORY: u64 = 64 + 64;
-    let Some(sshd) = Sshd::start() else { return };
-    let (flood, asked) = (endless(), Target::letter('A'));
-    let [first, second] = [ports::free(), ports::free()];
-    let listen =
-        [format!("tcp://127.0.0.1:{first}/127.0.0.1:{flood}"), format!("tcp://127.0.0.1:{second}/{}", asked.address())];
-    let hop = sshd.hop();
-    let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &listen[0], "-L", &listen[1], "-F", &hop]);
-    [first, second].into_iter().for_each(|port| fairlead.await_listening(port));
-    assert_eq!(ask(here(second)).ok(), Some('A'));
-    let held = dial(here(second)).expect("a client of the same session");
-    let stalled: TcpStream = dial(here(first)).expect("a client that never reads");
-    await_condition("a full session", SOON, || fairlead.resident() > 50 << 20);
-    let begin = Instant::now();
-    assert_eq!(ask_times(here(second), 20), "A".repeat(20), "new channels go elsewhere");
-    assert!(begin.elapsed() < Duration::from_secs(10), "after {:?}", begin.elapsed());
-    until(Instant::now() + Duration::from_secs(2), || assert!(fairlead.resident() < MEMORY << 20));
-    // Once the channel in its way has taken nothing for 30 s, it ends, and the other goes on.
-    (&held).write_all(b"?").expect("ask");
-    held.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-    assert_eq!(letter(&held).ok(), Some('A'), "{}", fairlead.printed());
-    drop(stalled);
-}
-
-#[test]
-fn a_thousand_channels_are_open_at_once() {
-    const CHANNELS: usize = 1_000;
-    let Some(sshd) = Sshd::start() else { return };
-    if !allow_descriptors(8_192) {
-        return skip("a thousand channels take some four thousand descriptors");
-    }
-    let mut sshd = sshd;
-    sshd.restart();
-    let target = Target::start(Behaviour::Greet('G'));
-    let (_fairlead, port) = through(&[&sshd.hop()], &target.address().to_string());
-    let open = open_many(port, CHANNELS).expect("a thousand greetings");
-    for (index, stream) in open.iter().enumerate() {
-        assert!(is_echoed(stream, &format!("channel {index}")), "channel {index}");
-    }
-    drop(open);
-    await_condition("all channels closed", SOON, || target.open() == 0);
 }
 
 #[test]

@@ -43,7 +43,7 @@ use crate::{
     tls,
 };
 
-pub(crate) use bind::{BindError, Bound, bind};
+pub(crate) use bind::{BindError, Bound, bind, listen};
 
 /// One step of a chain, running.
 pub(crate) struct Hop {

@@ -14,7 +14,7 @@ use fairlead_config::{
 use crate::selector::Rules;
 
 pub(crate) use hop::{HopPlan, HopProtocol, HopSettings};
-pub(crate) use recipe::{Recipe, ServerProtocol};
+pub(crate) use recipe::{FarListener, Recipe, ServerProtocol};
 pub(crate) use server::ServerPlan;
 
 /// Everything one proxy runs, and what it refused.

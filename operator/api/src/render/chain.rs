@@ -227,7 +227,8 @@ impl Reader<'_> {
 pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mut Problems) {
     let scheme = &forward.scheme;
     let last = forward.chain.last();
-    if let Some(hop) = last.filter(|hop| forward.is_remote() && hop.scheme != "socks5") {
+    let can_listen = |hop: &Hop| hop.scheme == "socks5" || (hop.scheme == SSH && !forward.is_datagram());
+    if let Some(hop) = last.filter(|hop| forward.is_remote() && !can_listen(hop)) {
         let message = format!(
             "{scheme} needs a last hop that can listen, and {} can't; write socks5 for it, or tcp or udp to listen here",
             hop.scheme

@@ -44,7 +44,7 @@ impl Forwarding {
             Recipe::LocalTcp => LocalTcp::start(key, plan, context).map(Self::LocalTcp),
             Recipe::LocalUdp { ttl } => LocalUdp::start(key, plan, ttl, context).map(Self::LocalUdp),
             Recipe::Server(protocol) => Server::start(key, plan, protocol, context).map(Self::Server),
-            Recipe::RemoteTcp { mbind } => Ok(Self::RemoteTcp(RemoteTcp::start(key, plan, mbind, context))),
+            Recipe::RemoteTcp { way } => Ok(Self::RemoteTcp(RemoteTcp::start(key, plan, way, context))),
             Recipe::RemoteUdp { ttl } => Ok(Self::RemoteUdp(RemoteUdp::start(key, plan, ttl, context))),
         }
     }

@@ -2,7 +2,7 @@
 //! from here, never through the chain.
 //!
 //! With BIND each client has a connection of its own to the hop, which must be asked to listen anew behind each; with
-//! MBIND all share one, as streams of a `smux` session. The plan is looked at once, when a client begins.
+//! MBIND all share one, as streams of a `smux` session; an SSH server hands them over as channels. The plan is looked at once, when a client begins.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -24,7 +24,7 @@ use crate::{
     engine::Context,
     group::Group,
     health,
-    plan::ForwardPlan,
+    plan::{FarListener, ForwardPlan},
     protocol::{
         smux::{Role, Session},
         socks5::{self, Listen},
@@ -56,9 +56,12 @@ struct Shared {
 }
 
 impl RemoteTcp {
-    /// Begins to hold the far end's port, by MBIND or by BIND.
-    pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, mbind: bool, context: &Context) -> Self {
-        let what = if mbind { Listen::Peers } else { Listen::Peer };
+    /// Begins to hold the far end's port.
+    pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, way: FarListener, context: &Context) -> Self {
+        let what = match way {
+            FarListener::Bind => Listen::Peer,
+            FarListener::Mbind | FarListener::Ssh => Listen::Peers,
+        };
         let shared = Arc::new(Shared {
             binding: Binding::new(key, plan, what, context),
             plan: ArcSwap::from_pointee(plan.clone()),
@@ -70,7 +73,13 @@ impl RemoteTcp {
         let attempts = Arc::clone(&shared);
         let keeper = Keeper::begin(&shared.binding, context, move |turn| {
             let shared = Arc::clone(&attempts);
-            async move { if mbind { many_peers(shared, turn).await } else { one_peer(shared, turn).await } }
+            async move {
+                match way {
+                    FarListener::Bind => one_peer(shared, turn).await,
+                    FarListener::Mbind => many_peers(shared, turn).await,
+                    FarListener::Ssh => forwarded_peers(shared, turn).await,
+                }
+            }
         });
         let mut forward = Self { shared, keeper: Some(keeper), health: None };
         forward.check_health(context);
@@ -260,6 +269,31 @@ async fn many_peers(shared: Arc<Shared>, turn: Turn) -> Setback {
     }
 }
 
+/// SSH: serves the port's peers until the session ends. Those who are served outlive the port.
+async fn forwarded_peers(shared: Arc<Shared>, turn: Turn) -> Setback {
+    let listening = tokio::select! {
+        listening = shared.binding.listen(turn.patience) => listening,
+        () = turn.stop.cancelled() => return Setback::lost("stopped"),
+    };
+    let (mut listening, address) = match listening {
+        Ok(listening) => listening,
+        Err(setback) => return setback,
+    };
+    let _ = turn.told.send(Event::Held(address)).await;
+    loop {
+        let next = async {
+            shared.binding.control.room().await;
+            listening.accept().await
+        };
+        let peer = tokio::select! {
+            () = turn.stop.cancelled() => return Setback::lost("stopped"),
+            peer = next => peer,
+        };
+        let Some(peer) = peer else { return Setback::lost("the SSH session ended") };
+        serve_apart(&shared, Stream::Layered(Box::new(peer)), turn.worker);
+    }
+}
+
 /// Takes peers until the port is given back, which ends the session with its last peer.
 async fn take_peers(shared: &Arc<Shared>, session: Session, turn: &Turn) {
     loop {
@@ -268,17 +302,21 @@ async fn take_peers(shared: &Arc<Shared>, session: Session, turn: &Turn) {
             stream = next_peer(shared, &session) => stream,
         };
         let Some(stream) = stream else { return };
-        // Without room for it, the peer is cut.
-        let Some(place) = Place::take(shared, turn.worker) else { continue };
-        let (shared, worker, mut phases) = (Arc::clone(shared), turn.worker, shared.binding.control.phases());
-        tokio::spawn(async move {
-            let _place = place;
-            tokio::select! {
-                () = shared.serve(stream, worker) => {}
-                () = aborted(&mut phases) => {}
-            }
-        });
+        serve_apart(shared, stream, turn.worker);
     }
+}
+
+/// Serves a peer in a task of its own; without room for it, it is cut.
+fn serve_apart(shared: &Arc<Shared>, peer: Stream, worker: usize) {
+    let Some(place) = Place::take(shared, worker) else { return };
+    let (shared, mut phases) = (Arc::clone(shared), shared.binding.control.phases());
+    tokio::spawn(async move {
+        let _place = place;
+        tokio::select! {
+            () = shared.serve(peer, worker) => {}
+            () = aborted(&mut phases) => {}
+        }
+    });
 }
 
 /// The next peer, once there is room for it.

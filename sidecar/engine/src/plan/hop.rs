@@ -88,7 +88,9 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
         problems.push(format!("chain: carries tcp in this version, and not {}; leave it out", forward.scheme));
     }
     let last = plans.last().map(|hop| hop.settings.protocol);
-    if is_remote && last.is_some_and(|last| last != HopProtocol::Socks5) {
+    let is_datagram = Recipe::of(forward).is_some_and(Recipe::is_datagram);
+    let can_listen = |last| last == HopProtocol::Socks5 || (last == HopProtocol::Ssh && !is_datagram);
+    if is_remote && last.is_some_and(|last| !can_listen(last)) {
         let (scheme, hop) = (&forward.scheme, hops.last().map(|hop| hop.scheme.as_str()).unwrap_or_default());
         problems.push(format!("chain: {scheme} needs a last hop that can listen, and {hop:?} can't; write socks5"));
         return Ok((plans, problems));

@@ -2,7 +2,7 @@
 
 use std::{mem, time::Duration};
 
-use fairlead_config::{Forward, defaults};
+use fairlead_config::{Forward, Scheme, defaults};
 
 /// One of the files in `forward`, with what only it goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +14,23 @@ pub(crate) enum Recipe {
     },
     /// Clients say where they want to go.
     Server(ServerProtocol),
-    /// With `mbind`, clients share one connection to the last hop.
     RemoteTcp {
-        mbind: bool,
+        way: FarListener,
     },
     RemoteUdp {
         ttl: Duration,
     },
+}
+
+/// How the last hop is asked to listen for streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FarListener {
+    /// SOCKS5's BIND: a connection for each client.
+    Bind,
+    /// SOCKS5's MBIND: clients share one connection.
+    Mbind,
+    /// SSH's tcpip-forward: clients are channels of a session.
+    Ssh,
 }
 
 /// What a server speaks with its clients.
@@ -55,7 +65,7 @@ impl Recipe {
         match forward.scheme.as_str() {
             "tcp" => Some(Self::LocalTcp),
             "udp" => Some(Self::LocalUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
-            "rtcp" => Some(Self::RemoteTcp { mbind: is_mbind(forward) }),
+            "rtcp" => Some(Self::RemoteTcp { way: FarListener::of(forward) }),
             "rudp" => Some(Self::RemoteUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
             word => SERVERS.into_iter().find(|(known, _)| *known == word).map(|(_, protocol)| Self::Server(protocol)),
         }
@@ -71,7 +81,7 @@ impl Recipe {
     /// Whether a running forward of this recipe can take a plan of the other one.
     pub(super) fn goes_on_as(self, other: Self) -> bool {
         match (self, other) {
-            (Self::RemoteTcp { mbind }, Self::RemoteTcp { mbind: other }) => mbind == other,
+            (Self::RemoteTcp { way }, Self::RemoteTcp { way: other }) => way == other,
             _ => mem::discriminant(&self) == mem::discriminant(&other),
         }
     }
@@ -110,16 +120,22 @@ impl Recipe {
             ),
             (
                 self.is_remote() && forward.chain.is_empty(),
-                "chain is empty, and the listener is at its far end; name a socks5 hop",
+                "chain is empty, and the listener is at its far end; name a hop socks5 or forward+ssh",
             ),
         ];
         checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, message)| message.to_owned()).collect()
     }
 }
 
-/// Whether the last hop is asked to multiplex.
-fn is_mbind(forward: &Forward) -> bool {
-    forward.chain.last().and_then(|hop| hop.socks5.as_ref()).is_some_and(|socks5| socks5.mbind)
+impl FarListener {
+    fn of(forward: &Forward) -> Self {
+        let Some(last) = forward.chain.last() else { return Self::Bind };
+        if last.scheme.parse::<Scheme>().is_ok_and(Scheme::is_ssh_hop) {
+            return Self::Ssh;
+        }
+        let is_mbind = last.socks5.as_ref().is_some_and(|socks5| socks5.mbind);
+        if is_mbind { Self::Mbind } else { Self::Bind }
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What a server may do with a session of ours: show its key, carry the channels we asked for, and nothing else. Every
-//! channel that a server would open by itself is refused.
+//! What a server may do with a session of ours: show its key, carry the channels we asked for, and hand over peers of
+//! the ports that it holds for us. Every other channel that a server would open by itself is refused.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,8 +12,9 @@ use russh::{
     client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session},
     keys::PublicKeyOrCertificate,
 };
+use tokio::runtime::Handle;
 
-use super::{papers::Papers, traffic::Traffic};
+use super::{channel::ChannelStream, listening::Ports, papers::Papers, traffic::Traffic};
 use crate::{dial::DialCause, group::Chosen};
 
 /// Hears what the server says.
@@ -22,6 +23,7 @@ pub(super) struct Watch {
     pub(super) papers: Arc<Papers>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) users: Arc<Users>,
+    pub(super) ports: Arc<Ports>,
 }
 
 /// Who is told when the server falls silent: the node, in every group that it serves.
@@ -120,6 +122,7 @@ impl Handler for Watch {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Failure>) -> Result<(), Failure> {
+        self.ports.close();
         match reason {
             DisconnectReason::Error(Failure::Ssh(russh::Error::KeepaliveTimeout)) => {
                 self.users.tell(&DialCause::Other("ssh: the server no longer answers".to_owned()));
@@ -136,14 +139,19 @@ impl Handler for Watch {
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
-        _channel: Channel<Msg>,
+        channel: Channel<Msg>,
         _address: &str,
-        _port: u32,
+        port: u32,
         _originator: &str,
         _originator_port: u32,
-        _refused: ChannelOpenHandle,
+        answer: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Failure> {
+        // Dropped, the answer is no.
+        let Some(room) = self.ports.room(port) else { return Ok(()) };
+        let stream = ChannelStream::new(channel, Arc::clone(&self.traffic), Handle::current());
+        answer.accept().await;
+        room.send(stream);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use super::{
     authenticate::authenticate,
     channel::ChannelStream,
     handler::{Users, Watch},
+    listening::Ports,
     papers::Papers,
     traffic::{BACKLOG, CHANNEL_MESSAGES, Traffic},
 };
@@ -38,6 +39,7 @@ pub(crate) struct Session {
     handle: client::Handle<Watch>,
     traffic: Arc<Traffic>,
     users: Arc<Users>,
+    ports: Arc<Ports>,
     papers: Arc<Papers>,
     runtime: Handle,
     refusals: AtomicU32,
@@ -54,9 +56,14 @@ impl Session {
         ssh: &HopSsh,
     ) -> Result<Arc<Self>, DialCause> {
         let config = Arc::new(config(&node, &papers, ssh));
-        let (traffic, users) = (Arc::new(Traffic::new()), Arc::new(Users::default()));
-        let watch =
-            Watch { node, papers: Arc::clone(&papers), traffic: Arc::clone(&traffic), users: Arc::clone(&users) };
+        let (traffic, users, ports) = (Arc::new(Traffic::new()), Arc::<Users>::default(), Arc::<Ports>::default());
+        let watch = Watch {
+            node,
+            papers: Arc::clone(&papers),
+            traffic: Arc::clone(&traffic),
+            users: Arc::clone(&users),
+            ports: Arc::clone(&ports),
+        };
         let handle = client::connect_stream(config, stream, watch).await;
         let mut handle = handle.map_err(super::handler::Failure::cause)?;
         authenticate(&mut handle, &papers.login).await?;
@@ -64,6 +71,7 @@ impl Session {
             handle,
             traffic,
             users,
+            ports,
             papers,
             runtime: Handle::current(),
             refusals: AtomicU32::new(0),
@@ -124,6 +132,19 @@ impl Session {
     /// Remembers for whom the server falls silent, if it does.
     pub(crate) fn is_used_by(&self, chosen: Chosen, hop: u32) {
         self.users.add(chosen, hop);
+    }
+
+    pub(super) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(super) fn handle(&self) -> &client::Handle<Watch> {
+        &self.handle
+    }
+
+    /// The session's own, whoever asks.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Whether the connection is gone.

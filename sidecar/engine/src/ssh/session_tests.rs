@@ -9,7 +9,7 @@ use russh::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-use super::*;
+use super::{super::listening::ListenFailure, *};
 use crate::secrets::Secrets;
 
 const PASSWORD: &str = "s3cret";
@@ -59,6 +59,27 @@ impl server::Handler for Server {
         Ok(())
     }
 
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        session: &mut server::Session,
+    ) -> Result<bool, russh::Error> {
+        if *port == 1 {
+            return Ok(false);
+        }
+        *port = if *port == 0 { 4711 } else { *port };
+        let (handle, address, port) = (session.handle(), address.to_owned(), *port);
+        tokio::spawn(async move {
+            let channel = handle.channel_open_forwarded_tcpip(address, port, "10.0.0.2", 2).await.unwrap();
+            channel.data(&b"a peer"[..]).await.unwrap();
+            channel.eof().await.unwrap();
+            // Until the client has read it.
+            std::future::pending::<()>().await;
+        });
+        Ok(true)
+    }
+
     async fn channel_open_confirmation(
         &mut self,
         _id: ChannelId,
@@ -66,7 +87,8 @@ impl server::Handler for Server {
         _window_size: u32,
         _session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        panic!("a channel that the client did not ask for was opened");
+        assert!(!self.intrudes, "a channel that the client did not ask for was opened");
+        Ok(())
     }
 
     async fn channel_open_direct_tcpip(
@@ -202,4 +224,23 @@ async fn changed_papers_want_another_session() {
     let session = session(taking(MethodKind::Password), papers(PASSWORD)).await.unwrap();
     assert!(session.takes_channels(&papers(PASSWORD)));
     assert!(!session.takes_channels(&papers("changed")));
+}
+
+#[tokio::test]
+async fn a_port_of_the_server_brings_its_peers() {
+    let session = session(taking(MethodKind::Password), papers(PASSWORD)).await.unwrap();
+    for (asked, got) in [(0, 4711), (80, 80)] {
+        let mut listening = session.listen("0.0.0.0", asked).await.unwrap();
+        assert_eq!(listening.port(), got);
+        let mut peer = tokio::time::timeout(SOON, listening.accept()).await.unwrap().unwrap();
+        let mut said = Vec::new();
+        peer.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, b"a peer");
+    }
+    assert_eq!(session.listen("0.0.0.0", 1).await.err(), Some(ListenFailure::Refused));
+    let mut listening = session.listen("0.0.0.0", 81).await.unwrap();
+    session.handle.disconnect(russh::Disconnect::ByApplication, "", "").await.unwrap();
+    while let Some(peer) = tokio::time::timeout(SOON, listening.accept()).await.unwrap() {
+        drop(peer);
+    }
 }

@@ -35,6 +35,7 @@ use crate::{
     protocol::socks5::Listen,
     resolve::Resolver,
     secrets::Secrets,
+    ssh::Listening,
     workers::Load,
 };
 pub(crate) use recovery::Kind;
@@ -150,26 +151,40 @@ impl Binding {
 
     /// Asks the far end to listen.
     pub(crate) async fn bind(&self, patience: Duration) -> Result<Bound, Setback> {
-        let dialer = Dialer {
+        let bound = chain::bind(&self.far_dialer(), self.what, &self.listen, patience).await;
+        bound.map_err(|error| Setback { kind: kind(&error), message: error.to_string() })
+    }
+
+    fn far_dialer(&self) -> Dialer {
+        Dialer {
             resolver: Arc::clone(&self.resolver),
             timeout: Duration::MAX,
             judges: self.judges.clone(),
             secrets: Arc::clone(&self.secrets),
             path: Path::to_far_end(Arc::clone(&self.hops)),
-        };
-        let bound = chain::bind(&dialer, self.what, &self.listen, patience).await;
-        bound.map_err(|error| Setback { kind: kind(&error), message: error.to_string() })
+        }
+    }
+
+    /// Asks the far end to listen, where that is an SSH server; answers where clients reach it, too.
+    pub(crate) async fn listen(&self, patience: Duration) -> Result<(Listening, HostPort), Setback> {
+        let listened = chain::listen(&self.far_dialer(), &self.listen, patience).await;
+        let (listening, node) = listened.map_err(|error| Setback { kind: kind(&error), message: error.to_string() })?;
+        let address = self.reached_at(&node, listening.port());
+        Ok((listening, address))
     }
 
     /// Where clients reach what was bound: the hop's own answer is often an address that only it can use.
     pub(crate) fn address(&self, bound: &Bound) -> HostPort {
+        self.reached_at(&bound.node, bound.address.port)
+    }
+
+    fn reached_at(&self, node: &HostPort, port: u16) -> HostPort {
         let said = self.listen.host.parse::<std::net::IpAddr>();
         let host = match said {
-            Ok(ip) if ip.is_unspecified() => &bound.node.host,
+            Ok(ip) if ip.is_unspecified() => &node.host,
             Ok(_) | Err(_) => &self.listen.host,
         };
-        let port = if bound.address.port == 0 { self.listen.port } else { bound.address.port };
-        HostPort::new(host.clone(), port)
+        HostPort::new(host.clone(), if port == 0 { self.listen.port } else { port })
     }
 
     fn say(&self, standing: Standing) {
@@ -341,7 +356,7 @@ pub(crate) async fn aborted(phases: &mut watch::Receiver<Phase>) {
 fn kind(error: &BindError) -> Kind {
     match error {
         BindError::Refused(_) => Kind::Busy,
-        BindError::Failed(error) if matches!(error.cause, DialCause::Login(_)) => Kind::Login,
+        BindError::Failed(error) if matches!(error.cause, DialCause::Login(_) | DialCause::HostKey(_)) => Kind::Login,
         BindError::Failed(_) => Kind::Lost,
     }
 }
