@@ -1,9 +1,8 @@
-//! Real clients of our servers: curl, GOST and others, right logins and wrong ones, and what garbage costs.
+//! Real clients of our servers: curl with right logins and wrong ones, our own hops, and what garbage costs.
 
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
     process::Command,
 };
 
@@ -13,8 +12,7 @@ use fairlead_tests::{
     deadline::{SOON, await_condition},
     manifests::replace,
     ports,
-    proxies::Proxy,
-    skip::{peer, skip},
+    skip::skip,
     targets::Target,
 };
 
@@ -95,6 +93,40 @@ fn curl_goes_through_a_socks5_server_with_the_right_login_only() {
 }
 
 #[test]
+fn curl_goes_through_http_auto_and_socks4_servers() {
+    let web = web();
+    let url = format!("http://localhost:{}/path", web.port());
+    let (_http, http) = serving("http://ann:s3cret@", "");
+    let (_auto, auto) = serving("", "");
+    let (_four, four) = serving("socks4a://", "");
+    for (arguments, served) in [
+        (vec!["--proxy".to_owned(), format!("http://ann:s3cret@127.0.0.1:{http}")], true),
+        (vec!["--proxytunnel".to_owned(), "--proxy".to_owned(), format!("http://ann:s3cret@127.0.0.1:{http}")], true),
+        (vec!["--proxytunnel".to_owned(), "--proxy".to_owned(), format!("http://ann:wrong@127.0.0.1:{http}")], false),
+        (vec!["--proxytunnel".to_owned(), "--proxy".to_owned(), format!("http://127.0.0.1:{http}")], false),
+        (vec!["--proxy".to_owned(), format!("http://127.0.0.1:{auto}")], true),
+        (vec!["--proxytunnel".to_owned(), "--proxy".to_owned(), format!("http://127.0.0.1:{auto}")], true),
+        (vec!["--proxy".to_owned(), format!("socks5h://127.0.0.1:{auto}")], true),
+        (vec!["--proxy".to_owned(), format!("socks4a://127.0.0.1:{auto}")], true),
+        (vec!["--proxy".to_owned(), format!("socks4a://127.0.0.1:{four}")], true),
+        (vec!["--proxy".to_owned(), format!("socks4://127.0.0.1:{four}")], true),
+    ] {
+        let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        arguments.push(&url);
+        let Some((text, code)) = curl(&arguments) else { return };
+        assert_eq!(code == 0, served, "{arguments:?}: {text}");
+        assert_eq!(text.starts_with("GET /path HTTP/1.1\r\n"), served, "{arguments:?}: {text}");
+        assert!(!text.to_ascii_lowercase().contains("proxy-"), "what is the proxy's goes no further: {text}");
+    }
+    let body = "x".repeat(200_000);
+    let proxy = format!("http://ann:s3cret@127.0.0.1:{http}");
+    let Some((text, code)) = curl(&["--proxy", &proxy, "--header", "Expect:", "--data", &body[..100_000], &url]) else {
+        return;
+    };
+    assert!(code == 0 && text.ends_with(&body[..100_000]), "a body is forwarded whole");
+}
+
+#[test]
 fn users_and_rules_of_a_running_server_follow_its_manifest() {
     let target = Target::letter('A');
     let port = ports::free();
@@ -142,43 +174,6 @@ fn a_server_for_everybody_has_to_be_asked_for() {
     let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &format!("socks5://:{port}")]);
     fairlead.await_log("without users it listens on 127.0.0.1 only");
     fairlead.await_listening(port);
-}
-
-#[test]
-fn gost_goes_through_our_socks5_server_as_through_its_own() {
-    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
-    let target = Target::letter('A');
-    for (login, server_options, hop_options) in
-        [("", "", ""), ("", "", "?notls=true"), ("ann:s3cret@", "", ""), ("ann:s3cret@", "", "?notls=true")]
-    {
-        let (_server, port) = serving(&format!("socks5://{login}"), server_options);
-        let hop = format!("socks5://{login}127.0.0.1:{port}{hop_options}");
-        let (_gost, theirs) = gost(&program, &format!("/{}", target.address()), &hop);
-        assert_eq!(ask_times(([127, 0, 0, 1], theirs), 3), "AAA", "{hop}");
-    }
-}
-
-/// GOST's local TCP forward to `path` through `hop`, and its port.
-fn gost(program: &Path, path: &str, hop: &str) -> (Proxy, u16) {
-    let port = ports::free();
-    let mut command = Command::new(program);
-    command.args(["-L", &format!("tcp://127.0.0.1:{port}{path}"), "-F", hop]);
-    (Proxy::program(command, port), port)
-}
-
-#[test]
-fn gost_listens_through_our_socks5_server_as_through_its_own() {
-    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
-    let target = Target::letter('A');
-    for options in ["", "?mbind=true"] {
-        let (_server, port) = serving("socks5://ann:s3cret@", "");
-        let bound = ports::free();
-        let mut command = Command::new(&program);
-        command.args(["-L", &format!("rtcp://127.0.0.1:{bound}/{}", target.address())]);
-        command.args(["-F", &format!("socks5://ann:s3cret@127.0.0.1:{port}{options}")]);
-        let _gost = Proxy::program(command, bound);
-        assert_eq!(ask_times(([127, 0, 0, 1], bound), 20), "A".repeat(20), "{options}");
-    }
 }
 
 #[test]

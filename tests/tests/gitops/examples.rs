@@ -11,12 +11,13 @@ use fairlead_config::yaml;
 use fairlead_tests::{binary::finish, golden};
 
 /// Each example, and what this version can't do of it yet, by the field that it names.
-const EXAMPLES: [(&str, &[&str]); 5] = [
+const EXAMPLES: [(&str, &[&str]); 6] = [
     ("bastion-database.yaml", &[]),
     ("dns-over-udp.yaml", &[]),
     ("expose-service-remotely.yaml", &["hop scheme \"socks5+tls\" is not built yet"]),
     ("failover-pair.yaml", &[]),
     ("quickstart.yaml", &[]),
+    ("socks5-server.yaml", &[]),
 ];
 
 fn path(name: &str) -> String {
