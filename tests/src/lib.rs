@@ -16,7 +16,7 @@ pub mod ports;
 pub mod proxies;
 pub mod scale;
 pub mod scene;
-mod silence;
+pub mod silence;
 pub mod skip;
 pub mod sshd;
 pub mod targets;

@@ -17,6 +17,11 @@ pub(crate) fn drop_syns(listener: impl AsFd) -> io::Result<()> {
     SockRef::from(&listener.as_fd()).attach_filter(&filter)
 }
 
+/// Makes a connection hear nothing more, as if its host or the way to it were gone: what comes is dropped unanswered.
+pub fn cut_off(connection: impl AsFd) -> io::Result<()> {
+    SockRef::from(&connection.as_fd()).attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])
+}
+
 /// Undoes [`drop_syns`].
 pub(crate) fn take_syns(listener: impl AsFd) -> io::Result<()> {
     SockRef::from(&listener.as_fd()).detach_filter()

@@ -2,8 +2,9 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use fairlead_tests::{
@@ -11,7 +12,7 @@ use fairlead_tests::{
     clients::{ask, ask_times, dial, has_ended},
     deadline::{SOON, await_condition},
     manifests::replace,
-    ports,
+    ports, silence,
     skip::skip,
     targets::Target,
 };
@@ -207,4 +208,41 @@ fn ten_thousand_that_say_nothing_or_nonsense_leave_a_server_as_it_was() {
     }
     let silent = dial(([127, 0, 0, 1], port)).expect("a connection");
     assert!(has_ended(&silent), "who says nothing is closed after ten seconds");
+}
+
+/// Asks a SOCKS5 server for a port of 127.0.0.1, by `command`, and returns the client's connection.
+fn bound(server: u16, command: u8, port: u16) -> TcpStream {
+    let mut stream = dial(([127, 0, 0, 1], server)).expect("a connection");
+    let [high, low] = port.to_be_bytes();
+    let mut answer = [0; 12];
+    stream.write_all(&[5, 1, 0]).expect("say");
+    stream.read_exact(&mut answer[..2]).expect("hear");
+    stream.write_all(&[5, command, 0, 1, 127, 0, 0, 1, high, low]).expect("say");
+    stream.read_exact(&mut answer[2..]).expect("hear");
+    assert_eq!(answer, [5, 0, 5, 0, 0, 1, 127, 0, 0, 1, high, low]);
+    stream
+}
+
+#[test]
+fn ports_of_clients_that_vanish_are_free_within_45_seconds() {
+    const LIMIT: Duration = Duration::from_secs(45);
+    let (_server, server) = serving("socks5://", "");
+    let ports = [ports::free(), ports::free(), ports::free(), ports::free()];
+    let commands = [0x02, 0xf2, 0xf3, 0xf3];
+    let clients: Vec<_> = commands.iter().zip(ports).map(|(command, port)| bound(server, *command, port)).collect();
+    for client in &clients {
+        silence::cut_off(client).expect("a filter");
+    }
+    let started = Instant::now();
+    let is_free = |index: usize| match commands[index] {
+        0xf3 => UdpSocket::bind(("127.0.0.1", ports[index])).is_ok(),
+        _ => ports::listener_on(ports[index]).is_none(),
+    };
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    await_condition("every port to be free", LIMIT, || {
+        // What is under way to a client must not keep its port.
+        let _ = sender.send_to(b"?", ("127.0.0.1", ports[3]));
+        (0..ports.len()).all(is_free)
+    });
+    assert!(started.elapsed() > Duration::from_secs(5), "they were bound at all");
 }

@@ -4,12 +4,14 @@
 use std::{
     future::Future,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use fairlead_config::HostPort;
+use socket2::SockRef;
 use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinSet, time::sleep};
 
 use super::{
@@ -49,30 +51,37 @@ pub(super) async fn bind(session: &Session, asked: Asked) -> Result<(), ClientFa
 /// Serves 0xF2: each peer that comes is a stream of the client's connection, which speaks smux from then on.
 pub(super) async fn bind_many(session: &Session, asked: Asked) -> Result<(), ClientFault> {
     let (client, bound) = listen(session, asked).await?;
-    let listener = TcpListener::from_std(bound.listener.try_clone()?)?;
     let (mux, driver) = smux::Session::new(Role::Client, client);
-    let mut peers = JoinSet::new();
-    let hand_over = async {
-        loop {
-            tokio::select! {
-                accepted = accept_with_room(session, &listener) => {
-                    let (room, peer, address) = accepted?;
-                    let Ok(stream) = mux.open() else { return Ok(()) };
-                    peers.spawn(carry(session.clone(), stream, peer, address, room));
-                }
-                // Nobody asked for it.
-                refused = mux.accept() => drop(refused),
-                Some(_) = peers.join_next() => {}
-            }
-        }
-    };
-    let ended: Result<(), ClientFault> = tokio::select! {
-        ended = hand_over => ended,
+    tokio::select! {
+        ended = hand_over(session, mux, bound) => ended,
         end = driver.run() => Err(ClientFault::Upstream(end.to_string())),
-        () = stopped(session) => Err(ClientFault::TooSlow("the server stops")),
-    };
-    drop(bound);
-    ended
+    }
+}
+
+/// Opens a stream for each peer; once the server stops, the port is given back and the peers go on to their end.
+async fn hand_over(session: &Session, mux: smux::Session, bound: Bound) -> Result<(), ClientFault> {
+    let listener = TcpListener::from_std(bound.listener.try_clone()?)?;
+    let mut peers = JoinSet::new();
+    let mut stop = pin!(stopped(session));
+    loop {
+        tokio::select! {
+            accepted = accept(&listener) => {
+                let (peer, address) = accepted?;
+                let room = room(session).await;
+                let Ok(stream) = mux.open() else { return Ok(()) };
+                peers.spawn(carry(session.clone(), stream, peer, address, room));
+            }
+            // Nobody asked for it.
+            Some(refused) = mux.accept() => drop(refused),
+            Some(_) = peers.join_next() => {}
+            () = &mut stop => break,
+        }
+    }
+    // The port is free at once, whoever still has the descriptor.
+    let _ = SockRef::from(&bound.listener).shutdown(Shutdown::Read);
+    drop((listener, bound));
+    while peers.join_next().await.is_some() {}
+    Ok(())
 }
 
 async fn carry(session: Session, stream: MuxStream, peer: Socket, address: SocketAddr, room: Room) {
@@ -159,14 +168,13 @@ impl Drop for Room {
     }
 }
 
-async fn accept_with_room(session: &Session, listener: &TcpListener) -> io::Result<(Room, Socket, SocketAddr)> {
+/// Waits for room for one more connection.
+async fn room(session: &Session) -> Room {
     let control = &session.shared.control;
     while !control.try_reserve() {
         sleep(ROOM_PAUSE).await;
     }
-    let room = Room(Arc::clone(control));
-    let (peer, address) = accept(listener).await?;
-    Ok((room, peer, address))
+    Room(Arc::clone(control))
 }
 
 /// Takes the next peer; one that left at once is none.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use fairlead_config::{HostPort, defaults};
+use futures::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::time::{sleep, timeout};
 
@@ -73,18 +74,23 @@ impl Session {
         }
     }
 
-    /// Hears a client out, within the time and among the number of those who may take it.
-    pub(super) async fn handshake<T>(
-        &self,
-        heard: impl Future<Output = Result<T, ClientFault>>,
-    ) -> Result<T, ClientFault> {
+    /// Hears a client out, within the time and among the number of those who may take it. Boxed: an established
+    /// connection then keeps only what copying needs.
+    pub(super) fn handshake<'a, T: 'a>(
+        &'a self,
+        heard: impl Future<Output = Result<T, ClientFault>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, ClientFault>> {
         let mut place = self.enter();
-        // Boxed: an established connection then keeps only what copying needs.
-        let heard = Box::pin(timeout(defaults::HANDSHAKE_TIMEOUT, heard));
-        tokio::select! {
-            heard = heard => heard.unwrap_or(Err(ClientFault::TooSlow("the client did not say in time what it wants"))),
-            () = place.lost() => Err(ClientFault::TooSlow("the client made way for others while it said nothing")),
-        }
+        let heard = timeout(defaults::HANDSHAKE_TIMEOUT, heard);
+        let late = ClientFault::TooSlow("the client did not say in time what it wants");
+        Box::pin(async move {
+            tokio::select! {
+                heard = heard => heard.unwrap_or(Err(late)),
+                () = place.lost() => {
+                    Err(ClientFault::TooSlow("the client made way for others while it said nothing"))
+                }
+            }
+        })
     }
 
     /// A place among those that have not yet said what they want.

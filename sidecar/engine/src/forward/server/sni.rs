@@ -121,4 +121,18 @@ mod tests {
             assert!(of_request(noise.as_bytes()).is_err(), "{noise:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn noise_is_an_error_and_never_a_panic(
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..600), at in 0..500_usize, byte: u8,
+        ) {
+            let _ = of_request(&noise);
+            let _ = of_hello(&mut Acceptor::default(), &noise);
+            let mut bytes = hello("db.example");
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = of_hello(&mut Acceptor::default(), &bytes);
+        }
+    }
 }

@@ -234,3 +234,13 @@ async fn garbage_is_closed_at_once() {
         assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap_or_default(), 0);
     }
 }
+
+fn size_of_future<F>(_: impl Fn(Arc<Shared>, accept::Accepted) -> F) -> usize {
+    size_of::<F>()
+}
+
+#[test]
+fn a_session_takes_little_more_room_than_its_copy() {
+    let size = size_of_future(Session::serve);
+    assert!(size <= 1_536, "{size} bytes");
+}

@@ -87,4 +87,13 @@ mod tests {
             assert!(read(noise).await.is_err(), "{noise:?}");
         }
     }
+    proptest::proptest! {
+        #[test]
+        fn noise_is_an_error_and_never_a_panic(
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let _ = runtime.block_on(read(&noise));
+        }
+    }
 }
