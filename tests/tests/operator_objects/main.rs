@@ -9,6 +9,7 @@ mod quota;
 mod references;
 mod replicas;
 mod restart;
+mod servers;
 mod shared;
 mod suspension;
 mod what;
