@@ -51,6 +51,10 @@ fn lines(rendering: &Rendering) -> Vec<String> {
 /// As `tcp :5432 → db1:5432, db2:5432 (fifo)`.
 fn summary(effective: &Effective, nodes: &[NodeName]) -> String {
     let said = |value: &Option<String>| value.clone().unwrap_or_default();
+    let Some(strategy) = &effective.strategy else {
+        let (scheme, listen) = (said(&effective.scheme), said(&effective.listen));
+        return format!("{scheme} {listen} → {}wherever its clients want", hops(nodes));
+    };
     let targets: Vec<&str> =
         nodes.iter().filter(|node| node.role == NodeRole::Target).map(|node| node.address.as_str()).collect();
     format!(
@@ -59,7 +63,7 @@ fn summary(effective: &Effective, nodes: &[NodeName]) -> String {
         said(&effective.listen),
         hops(nodes),
         targets.join(", "),
-        said(&effective.strategy)
+        strategy
     )
 }
 
@@ -85,6 +89,14 @@ mod tests {
         let text = source::Text { name: "a".to_owned(), text: GOOD.to_owned(), of_directory: None };
         let reading = manifests::read(&[text], Place::Gateway);
         assert_eq!(lines(&reading.wanted.rendering), ["ok  shop/db: tcp :5432 → db1:5432, db2:5432 (fifo)"]);
+    }
+
+    #[test]
+    fn a_server_goes_wherever_its_clients_want() {
+        let text = GOOD.replace("tcp://:5432/db1:5432,db2:5432?strategy=fifo", "socks5://:1080?anonymous=true");
+        let text = source::Text { name: "a".to_owned(), text, of_directory: None };
+        let reading = manifests::read(&[text], Place::Gateway);
+        assert_eq!(lines(&reading.wanted.rendering), ["ok  shop/db: socks5 :1080 → wherever its clients want"]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use fairlead_config::{ForwardKey, NodeReport, ServerUsers};
 use socket2::SockRef;
-use tokio::time::sleep;
+use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
@@ -54,6 +54,8 @@ use users::Users;
 
 /// How often the files of users, certificates and hops are looked at without a client.
 const LOOK_PAUSE: Duration = Duration::from_secs(2);
+/// Names that one server's clients have resolved at a time.
+const QUESTIONS: usize = 16;
 /// How long logins are used before their file is looked at again.
 const USERS_FRESH: Duration = Duration::from_secs(1);
 
@@ -75,6 +77,8 @@ struct Shared {
     certificate: Certificate,
     handshakes: Arc<Handshakes>,
     binds: Arc<Binds>,
+    /// Places for names that are being resolved.
+    questions: Semaphore,
     secrets: Arc<Secrets>,
     control: Arc<ServeControl>,
     resolver: Arc<Resolver>,
@@ -113,6 +117,7 @@ impl Server {
             certificate: Certificate::default(),
             handshakes: Arc::default(),
             binds: Arc::default(),
+            questions: Semaphore::new(QUESTIONS),
             secrets: Arc::clone(&context.secrets),
             control: ServeControl::new(plan.max_connections),
             resolver: Arc::clone(&context.resolver),

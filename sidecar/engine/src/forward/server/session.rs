@@ -165,7 +165,7 @@ impl Session {
     pub(super) async fn allowed(&self, address: &HostPort) -> Result<Vec<SocketAddr>, Refusal> {
         let mut found: Vec<SocketAddr> = match address.host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, 0)],
-            Err(_) => self.shared.resolver.resolve(&address.host).await.map_err(Refusal::Failed)?.to_vec(),
+            Err(_) => self.resolved(&address.host).await.map_err(Refusal::Failed)?,
         };
         found.retain(|found| self.running.server.access.may_reach(found.ip()));
         found.iter_mut().for_each(|found| found.set_port(address.port));
@@ -176,6 +176,12 @@ impl Session {
     pub(super) async fn reachable(&self, address: &HostPort) -> Option<SocketAddr> {
         let allowed = timeout(self.running.plan.dial_timeout, self.allowed(address)).await;
         allowed.ok()?.ok()?.first().copied()
+    }
+
+    /// What a name stands for. Clients of servers may ask for any: some of the resolver's places stay for others.
+    async fn resolved(&self, name: &str) -> Result<Vec<SocketAddr>, DialCause> {
+        let _place = self.shared.questions.acquire().await;
+        Ok(self.shared.resolver.resolve(name).await?.to_vec())
     }
 
     /// Copies both ways until both sides have ended.

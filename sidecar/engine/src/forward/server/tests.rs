@@ -226,6 +226,36 @@ async fn silent_clients_make_way_for_others() {
 }
 
 #[tokio::test]
+async fn a_server_behind_a_chain_connects_through_it_and_does_nothing_else() {
+    let far_end = Running::start("socks5", json!({}));
+    let nodes = json!([{"host": "127.0.0.1", "port": far_end.address.port()}]);
+    let chain = json!({"chain": [{"scheme": "socks5", "nodes": nodes}]});
+    let server = Running::start("http", chain.clone());
+    let socks5 = Running::start("socks5", chain);
+    let target = echo().await;
+    let mut stream = socks5.says(&[OPEN, (&request(1, target), DONE)]).await;
+    assert_echoes(&mut stream, b"through two").await;
+    let request_of_name = format!("CONNECT localhost:{} HTTP/1.1\r\n\r\n", target.port());
+    let mut stream = server.says(&[(request_of_name.as_bytes(), b"HTTP/1.1 200 OK\r\n")]).await;
+    while stream.read_u8().await.unwrap() != b'\n' {}
+    drop(stream);
+    for command in [2, 3, 0xf2, 0xf3] {
+        let refused: &[u8] = &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0];
+        socks5.says(&[OPEN, (&request(command, ([127, 0, 0, 1], 0).into()), refused)]).await;
+    }
+    let report = socks5.engine.report().forwards.remove(0);
+    assert_eq!((report.nodes.len(), report.nodes[0].hop), (1, Some(1)), "only the hop has nodes");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut stream = socks5.says(&[OPEN]).await;
+    stream.write_all(&request(1, closed)).await.unwrap();
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_ne!(answer[1], 0);
+    let report = socks5.engine.report().forwards.remove(0);
+    assert_eq!(report.nodes[0].state, fairlead_config::NodeState::Alive, "a refused target is no fault of the hop");
+}
+
+#[tokio::test]
 async fn garbage_is_closed_at_once() {
     let server = Running::start("socks5", json!({}));
     for noise in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\x16\x03\x01\x02\x00\x01\x00", b"\x00"] {
