@@ -47,7 +47,7 @@ fn of_forward(then: Option<&ForwardReport>, now: &ForwardReport) -> Option<(bool
         (ForwardState::Listening, Some(address)) => {
             let same_place = then.and_then(place) == Some(address);
             match (&now.message, then.and_then(|then| then.message.as_ref())) {
-                _ if !same_place => Some((false, format!("listening on {address}{}", targets(now)))),
+                _ if !same_place => Some((false, format!("listening on {address}{}", behind(now)))),
                 (Some(trouble), before) if before != Some(trouble) => Some((true, trouble.clone())),
                 (None, Some(_)) => Some((false, "all is well again".to_owned())),
                 _ if then.is_some_and(|then| targets(then) != targets(now)) => {
@@ -68,11 +68,17 @@ fn place(forward: &ForwardReport) -> Option<&HostPort> {
     forward.bound.as_ref().or(forward.listening.as_ref())
 }
 
-/// As ` → proxy:1080 → a:1, b:1`, the hops first; nothing for a server, whose clients say where they go.
+/// As ` → a:1, b:1`; nothing for a server, whose clients say where they go.
+fn behind(forward: &ForwardReport) -> String {
+    let targets = targets(forward);
+    if targets.is_empty() { targets } else { format!(" → {targets}") }
+}
+
+/// As `proxy:1080 → a:1, b:1`, the hops first.
 fn targets(forward: &ForwardReport) -> String {
     let groups = forward.nodes.chunk_by(|one, next| one.hop == next.hop);
     let names = groups.map(|group| group.iter().map(|node| node.address.as_str()).collect::<Vec<_>>().join(", "));
-    names.map(|names| format!(" → {names}")).collect()
+    names.collect::<Vec<_>>().join(" → ")
 }
 
 #[cfg(test)]
@@ -107,7 +113,7 @@ mod tests {
         ];
         let key = serde_json::json!({"namespace": "ns", "name": "f"});
         let forward = serde_json::json!({"key": key, "digest": "", "state": "Listening", "nodes": nodes});
-        assert_eq!(targets(&serde_json::from_value(forward).unwrap()), " → p:1, q:1 → r:1 → a:1");
+        assert_eq!(targets(&serde_json::from_value(forward).unwrap()), "p:1, q:1 → r:1 → a:1");
     }
 
     #[test]
