@@ -33,6 +33,9 @@ Examples:
   file (\"user password\"):
     fairlead run -L tcp://:5432/db1:5432 -F 'http://p1:3128?ip=p1:3128,p2:3128' \\
       -F 'socks5://bastion:1080?secrets=login.txt'
+  A proxy server for who has the login, and one for this host alone that speaks
+  HTTP, SOCKS4 and SOCKS5:
+    fairlead run -L socks5://ann:s3cret@:1080 -L :8080
   Every manifest of a directory; an edit, a new file or a removed one takes
   effect at once, and a broken one changes nothing:
     fairlead run forwards/
@@ -43,6 +46,8 @@ Examples:
       jq -c '.status.nodes[] | select(.state == \"Dead\")'
 
 Hops (-F): socks5, socks4, socks4a, http and forward.
+Servers (-L): socks5, http, auto, socks4, socks4a, sni, relay and ss; without
+users they listen on 127.0.0.1, unless anonymous=true.
 URL options, with their defaults:
   strategy=round (or random, fifo)  max_fails=1  fail_timeout=30s
   timeout=5s  hedge_delay=200ms

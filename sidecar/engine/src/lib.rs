@@ -3,7 +3,8 @@
 //! The life of one connection, in reading order: `accept` takes a client on one of the `workers` and hands it to a
 //! recipe in `forward`; `connect` asks the `group`'s `selector` for nodes and `dial`s them, through the hops of a
 //! `chain` if there is one (each asked in its `protocol`), until one answers; `relay` copies both ways. A datagram
-//! goes through `datagram` to its client's `association` instead. `engine` runs a `plan` made of a
+//! goes through `datagram` to its client's `association` instead, and the client of a server is asked where it wants to
+//! go, which `access` allows or not. `engine` runs a `plan` made of a
 //! `fairlead_config::Config`, goes from one plan to the next by difference, and `report`s what the nodes are like.
 
 mod accept;

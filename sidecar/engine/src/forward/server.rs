@@ -7,6 +7,7 @@
 mod associate;
 mod auto;
 mod binds;
+mod counted;
 mod datagrams;
 mod handshakes;
 mod http;

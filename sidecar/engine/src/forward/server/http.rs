@@ -21,7 +21,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{io::AsyncWriteExt, sync::Notify};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::session::{Refusal, Session};
+use super::{
+    counted::Counted,
+    session::{Refusal, Session},
+};
 use crate::{dial::DialCause, protocol::ClientFault, stream::Stream};
 
 /// The longest head of a request in bytes, and the most fields in it.
@@ -110,7 +113,7 @@ async fn answer(session: &Session, mut request: Request<Incoming>, left: &Left) 
         }
     };
     if request.method() != Method::CONNECT {
-        return forward(request, upstream).await;
+        return forward(request, Counted::new(upstream, session.clone())).await;
     }
     let upgrade = hyper::upgrade::on(&mut request);
     *left.connected.lock().unwrap_or_else(PoisonError::into_inner) = Some((upstream, upgrade));
@@ -164,7 +167,7 @@ fn target(method: &Method, uri: &Uri) -> Option<HostPort> {
 }
 
 /// Sends a request on, over a connection that is for it alone.
-async fn forward(mut request: Request<Incoming>, upstream: Stream) -> Response<Body> {
+async fn forward(mut request: Request<Incoming>, upstream: Counted) -> Response<Body> {
     let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let uri = if path.starts_with('/') { path.parse() } else { format!("/{path}").parse() };

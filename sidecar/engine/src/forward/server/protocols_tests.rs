@@ -101,6 +101,8 @@ async fn an_http_server_forwards_one_request_after_the_other_wherever_they_go() 
         assert!(body.contains(&format!("host: {web}\r\n")) && body.contains("connection: close"), "{body}");
         assert!(!body.contains("proxy-") && !body.contains("wrong.example"), "{body}");
     }
+    let stats = server.engine.stats().remove(0);
+    assert!(stats.bytes_to_upstream > 100 && stats.bytes_to_client > 200, "{stats:?}");
 }
 
 #[tokio::test]

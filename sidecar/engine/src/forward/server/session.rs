@@ -21,7 +21,7 @@ use crate::{
     dial::{DialCause, race},
     plan::ServerProtocol,
     protocol::ClientFault,
-    relay::relay_streams,
+    relay::{ByteCounters, relay_streams},
     secrets::Login,
     stream::Stream,
     tls,
@@ -184,10 +184,14 @@ impl Session {
         Ok(self.shared.resolver.resolve(name).await?.to_vec())
     }
 
+    /// What has passed on this client's worker.
+    pub(super) fn bytes(&self) -> &ByteCounters {
+        &self.shared.bytes[self.worker]
+    }
+
     /// Copies both ways until both sides have ended.
     pub(super) async fn copy(&self, client: Stream, upstream: Stream) {
-        let bytes = &self.shared.bytes[self.worker];
-        let copied = relay_streams(client, upstream, bytes, self.running.plan.idle_timeout).await;
+        let copied = relay_streams(client, upstream, self.bytes(), self.running.plan.idle_timeout).await;
         if let Err(error) = copied {
             self.shared.clients.copy_errors.fetch_add(1, Relaxed);
             tracing::debug!(forward = %self.shared.key, peer = %self.peer, %error, "connection ended");
