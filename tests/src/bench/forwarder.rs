@@ -2,7 +2,7 @@
 //! Whatever was started is killed when its value is dropped, and by the kernel should this process die first.
 use std::fs::{self, File};
 use std::net::SocketAddrV4;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -45,6 +45,17 @@ impl Toolbox {
             root: rustix::process::geteuid().is_root(),
             dir,
         })
+    }
+
+    /// Writes a file that only the forwarders' user may read.
+    pub(crate) fn entrust(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).with_context(|| format!("write {name}"))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        if self.root {
+            chown(&path, Some(NOBODY), Some(NOBODY)).with_context(|| format!("give {name} away"))?;
+        }
+        Ok(())
     }
 
     /// Whether users can be changed.
@@ -145,7 +156,7 @@ impl Toolbox {
             .spawn()
             .with_context(|| format!("start {}", peer.label()))?;
         let mut running = Running { child, log };
-        running.listens(route.listen.port(), route.way).with_context(|| peer.label())?;
+        running.listens(route.listen.port(), &route.way).with_context(|| peer.label())?;
         Ok(running)
     }
 }

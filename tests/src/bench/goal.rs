@@ -47,11 +47,12 @@ pub(crate) struct Judgement {
 }
 
 /// Every goal, in the rows' order.
-pub(crate) const GOALS: [Goal; 33] = {
+pub(crate) const GOALS: [Goal; 37] = {
     use Bound::{AlwaysAtLeast, AlwaysAtMost, AtLeastEveryPeer, AtLeastTimes, AtMost, AtMostTimes};
     use Group::{Bulk1, Bulk64, Connect, HalfClose, Idle, Killed, Request, Silent, Start};
-    use Group::{HopBulk, HopConnect, ServerBulk, ServerConnect, UdpClient, UdpClients, UdpFlood, UdpMemory};
-    use Peer::{Gost, Haproxy, HaproxyPipes, HaproxySplice, Microsocks, Nginx};
+    use Group::{FastHopBulk, HopBulk, HopConnect, ServerBulk, ServerConnect, SshBulk1, SshBulk16, SshConnect};
+    use Group::{UdpClient, UdpClients, UdpFlood, UdpMemory};
+    use Peer::{Gost, Haproxy, HaproxyPipes, HaproxySplice, Microsocks, Nginx, OpenSsh};
     [
         goal(1, Bulk64, Measure::BulkCpu, AtMostTimes(0.50, HaproxySplice)),
         goal(1, Bulk64, Measure::BulkRate, AtLeastEveryPeer),
@@ -78,11 +79,15 @@ pub(crate) const GOALS: [Goal; 33] = {
         goal(11, Killed, Measure::KilledShare, AlwaysAtLeast(1.0)),
         goal(12, Silent, Measure::SilentShare, AlwaysAtLeast(1.0)),
         goal(12, Silent, Measure::SilentP99, AtMost(300.0)),
+        goal(14, SshBulk1, Measure::BulkCpu, AtMostTimes(1.2, OpenSsh)),
+        goal(14, SshBulk16, Measure::BulkCpu, AtMostTimes(1.2, OpenSsh)),
+        goal(14, SshConnect, Measure::ConnectRate, AtLeastTimes(0.9, OpenSsh)),
         goal(17, HalfClose, Measure::HalfClose, AlwaysAtLeast(1.0)),
         goal(18, Start, Measure::StartTime, AtMost(50.0)),
         goal(18, Start, Measure::IdleResident, AtMost(8.0)),
         goal(18, Start, Measure::ProgramSize, AtMost(15.0)),
         goal(19, HopBulk, Measure::BulkCpu, AtMostTimes(1.0, Gost)),
+        goal(19, FastHopBulk, Measure::BulkCpu, AtMostTimes(1.0, Gost)),
         goal(19, HopConnect, Measure::ConnectRate, AtLeastTimes(1.0, Gost)),
         goal(19, HopConnect, Measure::ConnectCpu, AtMostTimes(1.0, Gost)),
         goal(20, ServerBulk, Measure::BulkCpu, AtMostTimes(1.0, Microsocks)),

@@ -18,16 +18,20 @@ pub(crate) enum Group {
     UdpMemory,
     Killed,
     Silent,
+    SshBulk1,
+    SshBulk16,
+    SshConnect,
     HalfClose,
     Start,
     HopBulk,
+    FastHopBulk,
     HopConnect,
     ServerBulk,
     ServerConnect,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Bulk64,
         Self::Bulk1,
         Self::Connect,
@@ -39,9 +43,13 @@ impl Group {
         Self::UdpMemory,
         Self::Killed,
         Self::Silent,
+        Self::SshBulk1,
+        Self::SshBulk16,
+        Self::SshConnect,
         Self::HalfClose,
         Self::Start,
         Self::HopBulk,
+        Self::FastHopBulk,
         Self::HopConnect,
         Self::ServerBulk,
         Self::ServerConnect,
@@ -61,9 +69,10 @@ impl Group {
             Self::UdpMemory => &[10],
             Self::Killed => &[11],
             Self::Silent => &[12],
+            Self::SshBulk1 | Self::SshBulk16 | Self::SshConnect => &[14],
             Self::HalfClose => &[17],
             Self::Start => &[18],
-            Self::HopBulk | Self::HopConnect => &[19],
+            Self::HopBulk | Self::FastHopBulk | Self::HopConnect => &[19],
             Self::ServerBulk | Self::ServerConnect => &[20],
         }
     }
@@ -83,9 +92,15 @@ impl Group {
             Self::Silent => {
                 "three targets, one leaves SYNs unanswered for 8 s under 200 new connections/s; begun meanwhile"
             }
+            Self::SshBulk1 => "through sshd: bulk from target to client, 1 connection",
+            Self::SshBulk16 => "through sshd: bulk from target to client, 16 connections",
+            Self::SshConnect => "through sshd: new connections, one byte echoed on each, 32 under way",
             Self::HalfClose => "100 MB each way around a half-close, client first and target first",
             Self::Start => "one forward, nothing to do",
             Self::HopBulk => "through one socks5 hop (microsocks): bulk from target to client, 64 connections",
+            Self::FastHopBulk => {
+                "through one fast socks5 hop (fairlead, without TLS): bulk from target to client, 64 connections"
+            }
             Self::HopConnect => {
                 "through one socks5 hop (microsocks): new connections, one byte echoed on each, 32 under way"
             }
@@ -108,9 +123,13 @@ impl Group {
             Self::UdpMemory => "UDP, memory and sizes",
             Self::Killed => "a target killed",
             Self::Silent => "a target blackholed",
+            Self::SshBulk1 => "ssh, bulk, 1 connection",
+            Self::SshBulk16 => "ssh, bulk, 16 connections",
+            Self::SshConnect => "ssh, new connections",
             Self::HalfClose => "half-close",
             Self::Start => "whole program",
             Self::HopBulk => "socks5 hop, bulk",
+            Self::FastHopBulk => "fast socks5 hop, bulk",
             Self::HopConnect => "socks5 hop, new connections",
             Self::ServerBulk => "socks5 server, bulk",
             Self::ServerConnect => "socks5 server, new connections",
@@ -119,8 +138,14 @@ impl Group {
 
     pub(crate) fn measures(self) -> &'static [Measure] {
         match self {
-            Self::Bulk64 | Self::Bulk1 | Self::HopBulk | Self::ServerBulk => &[Measure::BulkRate, Measure::BulkCpu],
-            Self::Connect | Self::HopConnect | Self::ServerConnect => {
+            Self::Bulk64
+            | Self::Bulk1
+            | Self::SshBulk1
+            | Self::SshBulk16
+            | Self::HopBulk
+            | Self::FastHopBulk
+            | Self::ServerBulk => &[Measure::BulkRate, Measure::BulkCpu],
+            Self::Connect | Self::SshConnect | Self::HopConnect | Self::ServerConnect => {
                 &[Measure::ConnectRate, Measure::ConnectCpu, Measure::ConnectP50, Measure::ConnectP99]
             }
             Self::Request => &[Measure::RequestRate, Measure::RequestCpu, Measure::RequestP99],
@@ -137,7 +162,7 @@ impl Group {
 
     /// What is compared, and in the tables' order.
     pub(crate) fn peers(self) -> &'static [Peer] {
-        use Peer::{Direct, Fairlead, Gost, Haproxy, HaproxyPipes, HaproxySplice, Microsocks, Nginx, Socat};
+        use Peer::{Direct, Fairlead, Gost, Haproxy, HaproxyPipes, HaproxySplice, Microsocks, Nginx, OpenSsh, Socat};
         match self {
             Self::Bulk64 | Self::Bulk1 => &[Fairlead, HaproxySplice, HaproxyPipes, Haproxy, Nginx, Socat, Gost, Direct],
             Self::Connect | Self::Request => &[Fairlead, Haproxy, Nginx, Socat, Gost, Direct],
@@ -146,7 +171,8 @@ impl Group {
             Self::UdpMemory => &[Fairlead, Nginx, Socat, Gost],
             Self::Killed | Self::Silent => &[Fairlead, Haproxy, Nginx, Gost],
             Self::HalfClose => &[Fairlead, HaproxySplice, HaproxyPipes, Haproxy, Nginx, Socat, Gost, Direct],
-            Self::HopBulk | Self::HopConnect => &[Fairlead, Gost, Direct],
+            Self::SshBulk1 | Self::SshBulk16 | Self::SshConnect => &[Fairlead, OpenSsh, Gost],
+            Self::HopBulk | Self::FastHopBulk | Self::HopConnect => &[Fairlead, Gost, Direct],
             Self::ServerBulk | Self::ServerConnect => &[Fairlead, Microsocks, Gost, Direct],
         }
     }
@@ -157,7 +183,8 @@ impl Group {
             Self::Bulk64 | Self::Bulk1 => Some(Peer::HaproxySplice),
             Self::Connect | Self::Idle => Some(Peer::Haproxy),
             Self::Request | Self::UdpClient | Self::UdpClients | Self::UdpFlood | Self::UdpMemory => Some(Peer::Nginx),
-            Self::HopBulk | Self::HopConnect => Some(Peer::Gost),
+            Self::SshBulk1 | Self::SshBulk16 | Self::SshConnect => Some(Peer::OpenSsh),
+            Self::HopBulk | Self::FastHopBulk | Self::HopConnect => Some(Peer::Gost),
             Self::ServerBulk | Self::ServerConnect => Some(Peer::Microsocks),
             Self::Killed | Self::Silent | Self::HalfClose | Self::Start => None,
         }
@@ -167,10 +194,10 @@ impl Group {
 /// How much is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Effort {
-    /// Rounds of the groups whose figures are noisy, rows 1 to 5 and 7 to 9.
+    /// Rounds of the groups whose figures are noisy and wanted most, rows 1 to 5.
     pub(crate) rounds: usize,
-    /// Rounds of what goes through SOCKS5, rows 19 and 20, at most.
-    pub(crate) proxy_rounds: usize,
+    /// Rounds of what is datagrams or goes through SSH and SOCKS5, rows 7 to 9, 14, 19 and 20, at most.
+    pub(crate) few_rounds: usize,
     /// Rounds of rows 6, 11 and 12, at most.
     pub(crate) slow_rounds: usize,
     /// The window of bulk, connections, requests and datagrams, and the load before it.
@@ -183,7 +210,7 @@ impl Effort {
     pub(crate) fn quick() -> Self {
         Self {
             rounds: 3,
-            proxy_rounds: 2,
+            few_rounds: 2,
             slow_rounds: 1,
             measure: Duration::from_millis(500),
             warm_up: Duration::from_millis(200),
@@ -194,7 +221,7 @@ impl Effort {
     pub(crate) fn full() -> Self {
         Self {
             rounds: 5,
-            proxy_rounds: 5,
+            few_rounds: 5,
             slow_rounds: 3,
             measure: Duration::from_secs(4),
             warm_up: Duration::from_millis(300),
@@ -205,16 +232,18 @@ impl Effort {
     /// How often a group is measured.
     pub(crate) fn rounds(&self, group: Group) -> usize {
         match group {
-            Group::Bulk64
-            | Group::Bulk1
-            | Group::Connect
-            | Group::Request
-            | Group::UdpClient
+            Group::Bulk64 | Group::Bulk1 | Group::Connect | Group::Request => self.rounds,
+            Group::UdpClient
             | Group::UdpClients
-            | Group::UdpFlood => self.rounds,
-            Group::HopBulk | Group::HopConnect | Group::ServerBulk | Group::ServerConnect => {
-                self.proxy_rounds.min(self.rounds)
-            }
+            | Group::UdpFlood
+            | Group::SshBulk1
+            | Group::SshBulk16
+            | Group::SshConnect
+            | Group::HopBulk
+            | Group::FastHopBulk
+            | Group::HopConnect
+            | Group::ServerBulk
+            | Group::ServerConnect => self.few_rounds.min(self.rounds),
             Group::Idle | Group::Killed | Group::Silent => self.slow_rounds.min(self.rounds),
             Group::UdpMemory | Group::HalfClose | Group::Start => 1,
         }

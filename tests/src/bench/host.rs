@@ -93,10 +93,11 @@ fn cpu(toolbox: &Toolbox) -> String {
 
 fn versions(toolbox: &Toolbox) -> String {
     let version = |program: &Path, flag: &str| first_line(&program.to_string_lossy(), &[flag]);
-    let packaged = [("haproxy", "-v"), ("nginx", "-v"), ("socat", "-V")].map(|(name, flag)| match find(name) {
-        Some(program) => version(&program, flag),
-        None => format!("{name} is not installed"),
-    });
+    let packaged =
+        [("haproxy", "-v"), ("nginx", "-v"), ("socat", "-V"), ("ssh", "-V")].map(|(name, flag)| match find(name) {
+            Some(program) => version(&program, flag),
+            None => format!("{name} is not installed"),
+        });
     let ours = [(Peer::Fairlead, "--version"), (Peer::Gost, "-V")].map(|(peer, flag)| match toolbox.program(peer) {
         Ok(program) => version(&program, flag),
         Err(reason) => format!("{} {reason}", peer.label()),

@@ -5,7 +5,7 @@ use clap::Parser;
 
 use super::group::{Effort, Group};
 
-/// Measures fairlead beside haproxy, nginx, socat, microsocks and (with GOST_BIN set) GOST, and holds it against its targets.
+/// Measures fairlead beside haproxy, nginx, socat, microsocks, OpenSSH and (with GOST_BIN set) GOST, and holds it against its targets.
 /// All rows take about half an hour, with --quick under five minutes.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -16,10 +16,10 @@ pub struct Options {
     /// Short windows and few rounds: under five minutes in all
     #[arg(long)]
     quick: bool,
-    /// Rows to measure, of 1 to 12 and 17 to 20; all of them by default
+    /// Rows to measure, of 1 to 12, 14 and 17 to 20; all of them by default
     #[arg(long, value_delimiter = ',', value_name = "ROWS", value_parser = parse_row)]
     rows: Vec<u8>,
-    /// Rounds of rows 1 to 5 and 7 to 9; the others take as many or fewer [default: 5, with --quick 3]
+    /// Rounds of rows 1 to 5; the others take as many or fewer [default: 5, with --quick 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: Option<u16>,
     /// The program to measure instead of building target/release/fairlead

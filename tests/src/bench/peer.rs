@@ -5,7 +5,7 @@ mod route;
 
 use std::path::Path;
 
-pub(crate) use route::{Route, Way};
+pub(crate) use route::{Route, SSH_KEY, SSH_KNOWN_HOSTS, Way};
 
 use config::{haproxy_config, nginx_config};
 
@@ -22,6 +22,8 @@ pub(crate) enum Peer {
     Nginx,
     Socat,
     Microsocks,
+    /// OpenSSH's client.
+    OpenSsh,
     Gost,
     Direct,
 }
@@ -37,6 +39,7 @@ impl Peer {
             Self::Nginx => "nginx stream",
             Self::Socat => "socat",
             Self::Microsocks => "microsocks",
+            Self::OpenSsh => "ssh -L, aes128-gcm",
             Self::Gost => "GOST",
             Self::Direct => "direct, no forwarder",
         }
@@ -49,6 +52,7 @@ impl Peer {
             Self::Nginx => Some("nginx"),
             Self::Socat => Some("socat"),
             Self::Microsocks => Some("microsocks"),
+            Self::OpenSsh => Some("ssh"),
             Self::Fairlead | Self::Gost | Self::Direct => None,
         }
     }
@@ -65,20 +69,21 @@ impl Peer {
                 Some(("haproxy.cfg", haproxy_config(self, route, root)))
             }
             Self::Nginx => Some(("nginx.conf", nginx_config(route, root))),
-            Self::Fairlead | Self::Socat | Self::Microsocks | Self::Gost | Self::Direct => None,
+            Self::Fairlead | Self::Socat | Self::Microsocks | Self::OpenSsh | Self::Gost | Self::Direct => None,
         }
     }
 
     /// Its arguments; `dir` holds the configuration file.
     pub(crate) fn arguments(self, route: &Route, dir: &Path) -> Vec<String> {
-        let dir = dir.display();
+        let dir = dir.display().to_string();
         let line = match self {
             Self::HaproxySplice | Self::HaproxyPipes | Self::Haproxy => format!("-db -f {dir}/haproxy.cfg"),
             Self::Nginx => format!("-p {dir} -c {dir}/nginx.conf -e stderr"),
             Self::Socat => route.socat_addresses(),
             Self::Microsocks => format!("-i {} -p {}", route.listen.ip(), route.listen.port()),
-            Self::Fairlead => format!("run {}", route.gost_options()),
-            Self::Gost => route.gost_options(),
+            Self::OpenSsh => route.ssh_options(&dir),
+            Self::Fairlead => format!("run {}", route.fairlead_options(&dir)),
+            Self::Gost => route.gost_options(&dir),
             Self::Direct => return Vec::new(),
         };
         line.split(' ').map(str::to_owned).collect()
@@ -107,7 +112,8 @@ mod tests {
         let one = ["127.0.0.1:1"];
         let two = ["127.0.0.1:1", "127.0.0.1:2"];
         let hop = Way::Socks5Hop("127.0.0.1:3000".parse().unwrap());
-        let chained = "-L tcp://127.0.0.1:2000/127.0.0.1:1 -F socks5://127.0.0.1:3000";
+        let ssh = Way::SshHop { server: "127.0.0.1:22".parse().unwrap(), user: "me".to_owned() };
+        let chained = "-L tcp://127.0.0.1:2000/127.0.0.1:1 -F socks5://127.0.0.1:3000?notls=true";
         let cases = [
             (Peer::Fairlead, Way::Tcp, &one[..], "run -L tcp://127.0.0.1:2000/127.0.0.1:1"),
             (Peer::Gost, Way::Tcp, &two, "-L tcp://127.0.0.1:2000/127.0.0.1:1,127.0.0.1:2?strategy=round"),
@@ -115,9 +121,24 @@ mod tests {
             (Peer::Haproxy, Way::Tcp, &one, "-db -f /run/x/haproxy.cfg"),
             (Peer::Fairlead, Way::Udp, &one, "run -L udp://127.0.0.1:2000/127.0.0.1:1"),
             (Peer::Socat, Way::Udp, &one, "UDP-LISTEN:2000,bind=127.0.0.1,fork,reuseaddr UDP:127.0.0.1:1"),
-            (Peer::Gost, hop, &one, chained),
+            (Peer::Gost, hop.clone(), &one, chained),
             (Peer::Fairlead, hop, &one, &format!("run {chained}")),
             (Peer::Fairlead, Way::Socks5Server, &[], "run -L socks5://127.0.0.1:2000"),
+            (
+                Peer::OpenSsh,
+                ssh.clone(),
+                &one,
+                "-N -F none -i /run/x/ssh-key -o IdentitiesOnly=yes -o UserKnownHostsFile=/run/x/ssh-known-hosts -o BatchMode=yes \
+                 -o StrictHostKeyChecking=yes -o ExitOnForwardFailure=yes -c aes128-gcm@openssh.com -p 22 \
+                 -L 127.0.0.1:2000:127.0.0.1:1 me@127.0.0.1",
+            ),
+            (
+                Peer::Fairlead,
+                ssh,
+                &one,
+                "run -L tcp://127.0.0.1:2000/127.0.0.1:1 \
+                 -F forward+ssh://me@127.0.0.1:22?ssh_key=/run/x/ssh-key&ssh_known_hosts=/run/x/ssh-known-hosts",
+            ),
             (Peer::Microsocks, Way::Socks5Server, &[], "-i 127.0.0.1 -p 2000"),
         ];
         for (peer, way, targets, expected) in cases {

@@ -1,5 +1,6 @@
 //! The rows: which load is put on which forwarder, and what is read off it.
 mod socks5;
+mod ssh;
 mod udp;
 
 use std::net::SocketAddrV4;
@@ -67,9 +68,13 @@ pub(crate) fn run(group: Group, peer: Peer, toolbox: &Toolbox, effort: &Effort) 
         Group::UdpMemory => udp::run_memory(peer, toolbox),
         Group::Killed => run_killed(peer, toolbox),
         Group::Silent => run_silent(peer, toolbox),
+        Group::SshBulk1 => ssh::run_bulk(peer, toolbox, 1, window),
+        Group::SshBulk16 => ssh::run_bulk(peer, toolbox, 16, window),
+        Group::SshConnect => ssh::run_connect(peer, toolbox, window),
         Group::HalfClose => run_half_close(peer, toolbox),
         Group::Start => run_start(peer, toolbox),
-        Group::HopBulk => socks5::run_hop_bulk(peer, toolbox, window),
+        Group::HopBulk => socks5::run_hop_bulk(Peer::Microsocks, peer, toolbox, window),
+        Group::FastHopBulk => socks5::run_hop_bulk(Peer::Fairlead, peer, toolbox, window),
         Group::HopConnect => socks5::run_hop_connect(peer, toolbox, window),
         Group::ServerBulk => socks5::run_server_bulk(peer, toolbox, window),
         Group::ServerConnect => socks5::run_server_connect(peer, toolbox, window),

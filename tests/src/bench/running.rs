@@ -26,7 +26,7 @@ impl Running {
     }
 
     /// Waits until clients may come to a loopback port.
-    pub(crate) fn listens(&mut self, port: u16, way: Way) -> Result<()> {
+    pub(crate) fn listens(&mut self, port: u16, way: &Way) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if is_listening(port, way)? {
@@ -63,10 +63,10 @@ const LISTENING: &str = "0A";
 const UNCONNECTED: &str = "07";
 
 /// Whether somebody listens on a loopback port, without connecting (which would make a forwarder dial).
-fn is_listening(port: u16, way: Way) -> Result<bool> {
+fn is_listening(port: u16, way: &Way) -> Result<bool> {
     let (file, state) = match way {
         Way::Udp => ("/proc/net/udp", UNCONNECTED),
-        Way::Tcp | Way::Socks5Hop(_) | Way::Socks5Server => ("/proc/net/tcp", LISTENING),
+        Way::Tcp | Way::Socks5Hop(_) | Way::Socks5Server | Way::SshHop { .. } => ("/proc/net/tcp", LISTENING),
     };
     let table = fs::read_to_string(file).with_context(|| format!("read {file}"))?;
     Ok(has_socket(&table, port, state))

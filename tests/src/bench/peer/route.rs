@@ -2,7 +2,7 @@
 use std::net::SocketAddrV4;
 
 /// How clients and targets come together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Streams, straight to the targets.
     Tcp,
@@ -12,7 +12,13 @@ pub(crate) enum Way {
     Socks5Hop(SocketAddrV4),
     /// Streams to where the clients say, in SOCKS5.
     Socks5Server,
+    /// Streams, through the SSH server at that address, as that user of it.
+    SshHop { server: SocketAddrV4, user: String },
 }
+
+/// The files of a client of SSH, in the directory of the run.
+pub(crate) const SSH_KEY: &str = "ssh-key";
+pub(crate) const SSH_KNOWN_HOSTS: &str = "ssh-known-hosts";
 
 /// What a forwarder is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,16 +30,45 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// The command line that GOST and Fairlead have in common.
-    pub(super) fn gost_options(&self) -> String {
+    /// GOST's command line; the directory holds the files of SSH.
+    pub(super) fn gost_options(&self, dir: &str) -> String {
         let (listen, targets) = (self.listen, self.targets_joined());
         let strategy = if self.targets.len() > 1 { "?strategy=round" } else { "" };
-        match self.way {
+        match &self.way {
             Way::Tcp => format!("-L tcp://{listen}/{targets}{strategy}"),
             Way::Udp => format!("-L udp://{listen}/{targets}{strategy}"),
-            Way::Socks5Hop(hop) => format!("-L tcp://{listen}/{targets}{strategy} -F socks5://{hop}"),
+            Way::Socks5Hop(hop) => format!("-L tcp://{listen}/{targets}{strategy} -F socks5://{hop}?notls=true"),
             Way::Socks5Server => format!("-L socks5://{listen}"),
+            Way::SshHop { server, user } => {
+                format!(
+                    "-L tcp://{listen}/{targets}{strategy} -F forward+ssh://{user}@{server}?ssh_key={dir}/{SSH_KEY}"
+                )
+            }
         }
+    }
+
+    /// Fairlead's: GOST's, and where SSH servers are known from, which GOST does not ask.
+    pub(super) fn fairlead_options(&self, dir: &str) -> String {
+        let options = self.gost_options(dir);
+        match self.way {
+            Way::SshHop { .. } => format!("{options}&ssh_known_hosts={dir}/{SSH_KNOWN_HOSTS}"),
+            Way::Tcp | Way::Udp | Way::Socks5Hop(_) | Way::Socks5Server => options,
+        }
+    }
+
+    /// The options of OpenSSH's client; none where there is no SSH server.
+    pub(super) fn ssh_options(&self, dir: &str) -> String {
+        let Way::SshHop { server, user } = &self.way else {
+            return String::new();
+        };
+        format!(
+            "-N -F none -i {dir}/{SSH_KEY} -o IdentitiesOnly=yes -o UserKnownHostsFile={dir}/{SSH_KNOWN_HOSTS} -o BatchMode=yes \
+             -o StrictHostKeyChecking=yes -o ExitOnForwardFailure=yes -c aes128-gcm@openssh.com -p {} -L {}:{} {user}@{}",
+            server.port(),
+            self.listen,
+            self.targets_joined(),
+            server.ip(),
+        )
     }
 
     /// The two addresses socat connects, with a process for each client.

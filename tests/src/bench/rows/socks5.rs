@@ -1,5 +1,5 @@
 //! The rows about SOCKS5: forwarders whose chain has one hop, and servers that clients speak SOCKS5 to.
-//! The hop is always microsocks, whose CPU is not counted; without a forwarder, clients speak SOCKS5 to it themselves.
+//! A hop's CPU is not counted; without a forwarder, clients speak SOCKS5 to it themselves.
 use std::net::SocketAddrV4;
 
 use anyhow::{Context, Result};
@@ -14,16 +14,16 @@ use crate::bench::target::{Echo, Source};
 /// Connections that carry bulk at once.
 const CONNECTIONS: usize = 64;
 
-pub(super) fn run_hop_bulk(peer: Peer, toolbox: &Toolbox, window: Window) -> Result<Outcome> {
+pub(super) fn run_hop_bulk(hop: Peer, peer: Peer, toolbox: &Toolbox, window: Window) -> Result<Outcome> {
     let target = Source::start()?;
-    let hop = start_hop(toolbox)?;
+    let hop = start_hop(hop, toolbox)?;
     let (forwarder, entrance) = through(&hop, peer, toolbox, target.address())?;
     bulk_outcome(&bulk::run(&entrance, CONNECTIONS, window, &forwarder.meter)?)
 }
 
 pub(super) fn run_hop_connect(peer: Peer, toolbox: &Toolbox, window: Window) -> Result<Outcome> {
     let target = Echo::start()?;
-    let hop = start_hop(toolbox)?;
+    let hop = start_hop(Peer::Microsocks, toolbox)?;
     let (forwarder, entrance) = through(&hop, peer, toolbox, target.address())?;
     Ok(connect_outcome(&connect::run(&entrance, window, &forwarder.meter)?))
 }
@@ -40,9 +40,9 @@ pub(super) fn run_server_connect(peer: Peer, toolbox: &Toolbox, window: Window) 
     Ok(connect_outcome(&connect::run(&entrance, window, &server.meter)?))
 }
 
-fn start_hop(toolbox: &Toolbox) -> Result<Forwarder> {
-    toolbox.program(Peer::Microsocks).map_err(anyhow::Error::msg)?;
-    toolbox.start_way(Peer::Microsocks, Way::Socks5Server, &[]).context("the hop")
+fn start_hop(hop: Peer, toolbox: &Toolbox) -> Result<Forwarder> {
+    toolbox.program(hop).map_err(anyhow::Error::msg)?;
+    toolbox.start_way(hop, Way::Socks5Server, &[]).context("the hop")
 }
 
 /// Starts a forwarder whose chain is the hop, and says how clients come through it.
