@@ -59,6 +59,14 @@ fn credentials(
         notes.file(option.name(), file, &format!("Secret {name}"), key);
         has_file = true;
     }
+    let has_password = url.credentials().is_some_and(|credentials| credentials.password.is_some());
+    if url.scheme().is_ssh_hop() && !has_file && !has_password {
+        // An agent or a key of the user's own is nothing in a pod.
+        notes.add(format!(
+            "put a private key into Secret {name} under the key ssh-privatekey, and the user under username"
+        ));
+        has_file = true;
+    }
     (has_file || url.credentials().is_some()).then(|| source(name))
 }
 

@@ -139,6 +139,7 @@ fn what_gost_leaves_unverified_is_written_out_with_a_warning() {
         ("http+tls://s:1?ca=/ca.pem", Some("name: tcp-1-hop-1-ca"), "checks the certificate's issuer and not its name"),
         ("forward+ssh://s:22", Some("insecureIgnoreHostKey: true"), "GOST trusts any host key"),
         ("forward+ssh://s:22?ssh_known_hosts=/k", Some("name: tcp-1-hop-1-known-hosts"), "under the key known_hosts"),
+        ("forward+ssh://ann@s:22", Some("name: tcp-1-hop-1"), "under the key ssh-privatekey"),
         ("socks5+wss://s:1?path=/x&secure=true", None, "option \"path\" has no field in a PortForward yet"),
     ] {
         let conversion = converted(&["tcp://127.0.0.1:1/a:1"], &[hop]);

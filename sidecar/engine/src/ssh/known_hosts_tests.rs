@@ -1,6 +1,8 @@
 //! Lines and the hosts they speak of; the hashed ones were made by `ssh-keygen -H`.
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
@@ -88,4 +90,50 @@ fn what_stands_around_the_lines_is_passed_over() {
         assert_eq!(counts(&text, "a", 22), [1, 0, 0, 0], "{text:?}");
     }
     assert!(known("").0.is_empty() && known("# nobody\n").0.is_empty());
+}
+
+/// What lines are made of, for texts that come near to being lines.
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("@cert-authority "),
+        Just("@revoked\t"),
+        Just("|1|"),
+        Just("="),
+        Just("a.example"),
+        Just("*"),
+        Just("?"),
+        Just("!"),
+        Just(","),
+        Just("["),
+        Just("]:22"),
+        Just(" "),
+        Just("\n"),
+        Just("#"),
+        Just("ssh-ed25519 "),
+        Just(KEY),
+        Just("AAAA"),
+        Just("\u{e9}"),
+        Just("\0"),
+    ];
+    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_and_its_keys_are_those_it_names(text in prop_oneof![pieces(), any::<String>()], host in ".{0,20}") {
+        let hosts = known(&text);
+        let found = hosts.of(&host, 22);
+        let all = found.keys.len() + found.authorities.len() + found.revoked.len() + found.at_default_port.len();
+        prop_assert!(all <= hosts.0.len() && hosts.0.len() <= text.lines().count());
+    }
+
+    #[test]
+    fn a_pattern_matches_itself_and_stars_match_anything(name in "[a-z0-9.:-]{0,30}", at in 0_usize..30) {
+        let at = at.min(name.len());
+        prop_assert!(matches(&name, &name) && matches("*", &name));
+        let begin_and_end = format!("{}*{}", &name[..at], &name[at..]);
+        prop_assert!(matches(&begin_and_end, &name));
+        let longer = format!("{name}?");
+        prop_assert!(!matches(&longer, &name));
+    }
 }
