@@ -2,7 +2,10 @@
 //! Label sets are bounded by the configuration's limits: forwards per proxy, targets per forward, reasons of failure.
 //! Invariant: no two lines have the same name and labels, though a target may stand twice in a list.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use fairlead_config::{ForwardState, NodeState, Report};
 use fairlead_engine::{DIAL_SECONDS, DatagramStats, DialCause, ForwardStats, NodeStats};
@@ -97,6 +100,12 @@ impl Scrape {
         let mut listening = encoder.encode_descriptor("fairlead_forward_listening", help, None, MetricType::Gauge)?;
         for (labels, up) in self.listening() {
             listening.encode_family(&labels)?.encode_gauge(&i64::from(up))?;
+        }
+        let help = "Set (1) while the forward stands by, since another one holds the far end's port";
+        let mut standby = encoder.encode_descriptor("fairlead_forward_standby", help, None, MetricType::Gauge)?;
+        let stands_by = self.report.forwards.iter().filter(|forward| forward.state == ForwardState::Standby);
+        for labels in stands_by.map(|forward| forward_labels(&forward.key)).collect::<BTreeSet<_>>() {
+            standby.encode_family(&labels)?.encode_gauge(&1_i64)?;
         }
         Ok(())
     }

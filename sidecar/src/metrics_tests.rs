@@ -41,6 +41,7 @@ fn scrape(name: &str) -> String {
     let report = serde_json::json!({"version": 1, "revision": 9, "forwards": [
         {"key": key, "digest": "", "state": "Listening"},
         {"key": ForwardKey::local("shop", "bad"), "digest": "", "state": "Refused"},
+        {"key": ForwardKey::local("shop", "far"), "digest": "", "state": "Standby"},
     ]});
     text(serde_json::from_value(report).unwrap(), &[forward]).unwrap()
 }
@@ -52,6 +53,8 @@ fn every_counter_is_there_with_its_labels() {
         r#"fairlead_config_revision 9"#,
         r#"fairlead_forward_listening{namespace="shop",forward="db"} 1"#,
         r#"fairlead_forward_listening{namespace="shop",forward="bad"} 0"#,
+        r#"fairlead_forward_listening{namespace="shop",forward="far"} 0"#,
+        r#"fairlead_forward_standby{namespace="shop",forward="far"} 1"#,
         r#"fairlead_connections_total{namespace="shop",forward="db"} 5"#,
         r#"fairlead_connections_open{namespace="shop",forward="db"} 2"#,
         r#"fairlead_bytes_total{namespace="shop",forward="db",direction="upstream"} 100"#,

@@ -1,12 +1,17 @@
 //! Beside the real GOST v2, where `GOST_BIN` names it: the same command line goes to both, and both do the same.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    process::{Child, Command, Stdio},
+    thread,
+};
 
 use fairlead_tests::{
     binary::Fairlead,
-    clients::ask_times,
+    clients::{ask, ask_times},
     deadline::{SOON, await_condition},
     ports,
+    proxies::Proxy,
     skip::peer,
     targets::Target,
 };
@@ -19,6 +24,59 @@ impl Drop for Gost {
         // Both fail only where it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A remote forward of ours to GOST's far end, once it listens there.
+fn remote(scheme: &str, hop: &str, target: SocketAddr) -> (Fairlead, u16) {
+    let port = ports::free();
+    let listen = format!("{scheme}://127.0.0.1:{port}/{target}");
+    let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", hop]);
+    fairlead.await_object("the far end's port", |object| object["status"]["addresses"][0]["port"] == port);
+    (fairlead, port)
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "how many GOST's BIND serves is what the test is about")]
+fn ports_at_a_gost_far_end_are_held_by_bind_and_by_mbind() {
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let (target, gost) = (Target::letter('A'), Proxy::gost(&program, "socks5://127.0.0.1:PORT"));
+    for options in ["", "?notls=true", "?mbind=true", "?mbind=true&notls=true"] {
+        let (_fairlead, port) = remote("rtcp", &format!("socks5://{}{options}", gost.address()), target.address());
+        for number in 0..5 {
+            // One peer per BIND: between two, nobody listens.
+            await_condition(&format!("client {number}"), SOON, || ask(([127, 0, 0, 1], port)).ok() == Some('A'));
+        }
+        let clients: Vec<_> = (0..100).map(|_| thread::spawn(move || ask(([127, 0, 0, 1], port)).is_ok())).collect();
+        let served = clients.into_iter().filter_map(|client| client.join().ok()).filter(|served| *served).count();
+        eprintln!("of 100 clients at once, GOST's far end served {served} with {options:?}");
+        assert!(served == 100 || !options.contains("mbind"), "{served}");
+    }
+}
+
+#[test]
+fn datagrams_come_through_a_gost_far_end() {
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let gost = Proxy::gost(&program, "socks5://127.0.0.1:PORT");
+    let echo = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let target = echo.local_addr().expect("its address");
+    thread::spawn(move || {
+        let mut buffer = [0; 8_192];
+        while let Ok((count, peer)) = echo.recv_from(&mut buffer) {
+            let _ = echo.send_to(&buffer[..count], peer);
+        }
+    });
+    for options in ["", "?notls=true"] {
+        let (_fairlead, port) = remote("rudp", &format!("socks5://{}{options}", gost.address()), target);
+        for size in [1, 512, 8_000] {
+            let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+            client.connect(("127.0.0.1", port)).expect("the port");
+            client.set_read_timeout(Some(SOON / 100)).expect("a limit");
+            let (word, mut answer) = (vec![7; size], [0; 8_192]);
+            await_condition("an answer", SOON, || {
+                client.send(&word).is_ok() && matches!(client.recv(&mut answer), Ok(count) if answer[..count] == word)
+            });
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use fairlead_tests::{
     clients::{First, ask, ask_times, half_close},
     deadline::{SOON, await_condition, until},
     ports,
+    proxies::Proxy,
     targets::Target,
 };
 
@@ -51,6 +52,22 @@ fn a_hundred_clients_at_once_are_all_served() {
         let clients: Vec<_> = (0..100).map(|_| thread::spawn(move || ask(([127, 0, 0, 1], port)).ok())).collect();
         let served = clients.into_iter().filter_map(|client| client.join().expect("a client")).count();
         assert_eq!(served, 100, "through {hop}");
+    }
+}
+
+#[test]
+fn a_server_that_knows_only_bind_serves_one_client_after_the_other() {
+    let Some(dante) = Proxy::dante() else { return };
+    let target = Target::letter('A');
+    // It chooses another port each time, also where one was asked for.
+    let (listen, hop) = (format!("rtcp://:0/{}", target.address()), format!("socks5://{}", dante.address()));
+    let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", &hop]);
+    let port = || fairlead.objects().last()?["status"]["addresses"][0]["port"].as_u64();
+    for number in 0..5 {
+        await_condition(&format!("client {number}"), SOON, || {
+            let port = port().and_then(|port| u16::try_from(port).ok());
+            port.is_some_and(|port| ask(([127, 0, 0, 1], port)).ok() == Some('A'))
+        });
     }
 }
 

@@ -1,6 +1,8 @@
 //! The condition `Programmed` and what follows from it.
 
-use super::*;
+use fairlead_config::HostPort;
+
+use super::{super::remote_addresses, *};
 
 fn pending(forward: &mut ForwardReport) {
     forward.digest = "old".to_owned();
@@ -147,6 +149,19 @@ fn one_of_several_replicas_holds_a_far_ends_port() {
     assert_eq!(said(&remote().proxy(standby).status(), "Programmed"), "False/Pending");
     let local = Scene::two_targets().desired(2).listening().proxy(standby);
     assert_eq!(said(&local.status(), "Programmed"), "False/PartiallyProgrammed", "only far ends have standbys");
+}
+
+#[test]
+fn a_far_ends_addresses_are_those_that_proxies_hold() {
+    let bound = |port| move |forward: &mut ForwardReport| forward.bound = Some(HostPort::new("far.example", port));
+    let standby = |forward: &mut ForwardReport| forward.state = ForwardState::Standby;
+    let scene = Scene::two_targets().desired(3).proxy(bound(2)).proxy(standby).proxy(bound(1));
+    let pods = [Some("b"), Some("c"), None];
+    let addresses = remote_addresses(&scene.object, pods.into_iter().zip(&scene.reports));
+    let held = |port, pod: Option<&str>| json!({"type": "Remote", "host": "far.example", "port": port, "pod": pod});
+    let mut want = json!([held(1, None), held(2, Some("b"))]);
+    want[0].as_object_mut().unwrap().remove("pod");
+    assert_eq!(json!(addresses), want);
 }
 
 #[test]
