@@ -98,7 +98,10 @@ impl Scheme {
         let is_plain = is_over_tcp
             || matches!(
                 (self.transport, self.protocol),
-                (Transport::Udp, Protocol::Udp) | (Transport::Rtcp, Protocol::Rtcp) | (Transport::Rudp, Protocol::Rudp)
+                (Transport::Udp, Protocol::Udp)
+                    | (Transport::Rtcp, Protocol::Rtcp)
+                    | (Transport::Rudp, Protocol::Rudp)
+                    | (Transport::Ssh, Protocol::Forward)
             );
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
             Support::OutOfScope

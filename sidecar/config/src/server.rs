@@ -21,18 +21,24 @@ pub struct Server {
     /// Whether a server without users may listen beyond loopback.
     #[serde(default, skip_serializing_if = "is_false")]
     pub anonymous: bool,
+    /// A file with the private key that an SSH server shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
 }
 
-/// Where the logins are; exactly one of the two.
+/// Where the logins are: a directory, or files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerUsers {
-    /// A directory with the file `users`: `name:password`, one a line.
+    /// A directory with the file `users`: `name:password`, one a line; for SSH `authorized_keys` beside it or alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
     /// A file as GOST has it: `name password`, one a line, and comments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// A file of keys that may log in to an SSH server, as sshd(8) describes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorized_keys: Option<String>,
 }
 
 /// What the listening side shows to clients that ask for encryption.

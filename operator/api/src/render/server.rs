@@ -3,7 +3,7 @@
 //! Invariant: a server without users listens beyond loopback only where that was asked for in so many words.
 
 use fairlead_config::{
-    Forward, ListenTls, Scheme, Server, ServerUsers, is_loopback_address,
+    Forward, ListenTls, Scheme, Server, ServerUsers, Transport, is_loopback_address,
     url::{NodeUrl, UrlOption},
 };
 
@@ -22,10 +22,12 @@ pub(super) fn is_server(forward: &Forward) -> bool {
 /// What the options of a listener say.
 pub(super) fn of_url(url: &NodeUrl) -> Option<Server> {
     let options = url.options();
-    let users =
-        options.text(UrlOption::Secrets).map(|file| ServerUsers { file: Some(file.to_owned()), directory: None });
+    let text = |option| options.text(option).map(str::to_owned);
+    let (file, authorized_keys) = (text(UrlOption::Secrets), text(UrlOption::SshAuthorizedKeys));
+    let users = ServerUsers { file, directory: None, authorized_keys };
     let server = Server {
-        users,
+        users: Some(users).filter(|users| *users != ServerUsers::default()),
+        host_key: text(UrlOption::SshKey),
         // The URL's parser has judged them already.
         allow_targets: options.list(UrlOption::AllowTargets).iter().filter_map(|text| text.parse().ok()).collect(),
         allow_bind: options.list(UrlOption::AllowBind).iter().filter_map(|text| text.parse().ok()).collect(),
@@ -47,13 +49,17 @@ pub(super) fn with_fields(mut forward: Forward, object: &PortForward, place: Pla
     if let Some(fields) = &object.spec.server {
         let mut server = forward.server.unwrap_or_default();
         if let Some(users) = &fields.users {
-            server.users = Some(ServerUsers { directory: Some(directory(users)), file: None });
+            let authorized_keys = server.users.and_then(|users| users.authorized_keys);
+            server.users = Some(ServerUsers { directory: Some(directory(users)), file: None, authorized_keys });
         }
         if !fields.allow_targets.is_empty() {
             server.allow_targets = fields.allow_targets.iter().filter_map(|text| text.parse().ok()).collect();
         }
         if !fields.allow_bind.is_empty() {
             server.allow_bind = fields.allow_bind.iter().filter_map(|text| text.parse().ok()).collect();
+        }
+        if let Some(key) = &fields.host_key {
+            server.host_key = Some(format!("{}/ssh-privatekey", directory(key)));
         }
         server.anonymous = fields.anonymous.unwrap_or(server.anonymous);
         forward.server = Some(server).filter(|server| *server != Server::default());
@@ -87,7 +93,8 @@ pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, probl
         }
         return;
     }
-    if spec.server.as_ref().is_some_and(|server| server.host_key.is_some()) {
+    let is_ssh = forward.scheme.parse::<Scheme>().is_ok_and(|scheme| scheme.transport() == Transport::Ssh);
+    if !is_ssh && spec.server.as_ref().is_some_and(|server| server.host_key.is_some()) {
         problems.invalid("spec.server.hostKey", "is for ssh; leave it out");
     }
     if !spec.targets.is_empty() {
@@ -168,9 +175,22 @@ fn local_files_only_outside(forward: &Forward, place: Place, problems: &mut Prob
     }
     let names_users =
         forward.server.as_ref().and_then(|server| server.users.as_ref()).is_some_and(|users| users.file.is_some());
+    let names_keys = forward
+        .server
+        .as_ref()
+        .and_then(|server| server.users.as_ref())
+        .is_some_and(|users| users.authorized_keys.is_some());
+    let host_key = forward.server.as_ref().and_then(|server| server.host_key.as_ref());
+    let names_host_key = host_key.is_some_and(|path| !path.starts_with(files::SECRETS_DIR));
     let names_certificate = forward.tls.as_ref().is_some_and(|tls| !tls.certificate.starts_with(files::SECRETS_DIR));
     for (is_named, option, instead) in [
         (names_users, "secrets", "put \"name:password\" lines into a Secret (key users) and name it in server.users"),
+        (names_keys, "ssh_authorized_keys", "put it into a Secret (key authorized_keys) and name it in server.users"),
+        (
+            names_host_key,
+            "ssh_key",
+            "put it into a Secret of type kubernetes.io/ssh-auth and name it in server.hostKey",
+        ),
         (names_certificate, "cert", "put it into a Secret of type kubernetes.io/tls and name it in tls.certificate"),
     ] {
         if is_named {

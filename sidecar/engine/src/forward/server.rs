@@ -18,6 +18,7 @@ mod sni;
 mod socks4;
 mod socks5;
 mod ss;
+mod ssh;
 mod users;
 
 use std::{
@@ -246,7 +247,16 @@ impl Shared {
     /// Looks at the files that it and its hops need; true if what they lack has changed.
     fn look(&self) -> bool {
         let running = self.running.load();
-        let users = self.users(&running.server).err();
+        let users = match running.protocol {
+            ServerProtocol::Ssh => ssh::lack(&running.server, &self.secrets),
+            ServerProtocol::Auto
+            | ServerProtocol::Http
+            | ServerProtocol::Relay
+            | ServerProtocol::Sni
+            | ServerProtocol::Socks4
+            | ServerProtocol::Socks5
+            | ServerProtocol::Ss => self.users(&running.server).err(),
+        };
         let tls = running.server.tls.as_ref();
         let certificate = || tls.and_then(|tls| self.certificate.config(Some(tls), &self.secrets).err());
         let hops = || self.hops.load().iter().find_map(|hop| hop.lack(&self.secrets));

@@ -45,10 +45,12 @@ pub(crate) enum ServerProtocol {
     Socks4,
     Socks5,
     Ss,
+    /// Port forwarding.
+    Ssh,
 }
 
 /// What each word means of a server.
-const SERVERS: [(&str, ServerProtocol); 8] = [
+const SERVERS: [(&str, ServerProtocol); 9] = [
     ("auto", ServerProtocol::Auto),
     ("http", ServerProtocol::Http),
     ("relay", ServerProtocol::Relay),
@@ -57,6 +59,7 @@ const SERVERS: [(&str, ServerProtocol); 8] = [
     ("socks4a", ServerProtocol::Socks4),
     ("socks5", ServerProtocol::Socks5),
     ("ss", ServerProtocol::Ss),
+    ("forward+ssh", ServerProtocol::Ssh),
 ];
 
 impl Recipe {

@@ -11,20 +11,23 @@ pub(crate) struct ServerPlan {
     /// None: everybody who can reach the listener.
     pub(crate) users: Option<ServerUsers>,
     pub(crate) access: Access,
+    /// The file of an SSH server's private key.
+    pub(crate) host_key: Option<String>,
     /// None: a certificate that is made at the start.
     pub(crate) tls: Option<ListenTls>,
 }
 
 impl ServerPlan {
     pub(super) fn new(forward: &Forward) -> Self {
-        let Server { users, allow_targets, allow_bind, anonymous: _ } = forward.server.clone().unwrap_or_default();
+        let Server { users, allow_targets, allow_bind, anonymous: _, host_key } =
+            forward.server.clone().unwrap_or_default();
         let targets = match (allow_targets.is_empty(), is_loopback_address(&forward.listen.host)) {
             (false, _) => Targets::Listed(allow_targets),
             (true, true) => Targets::AlsoHere,
             (true, false) => Targets::Elsewhere,
         };
         let binds = if allow_bind.is_empty() { vec![defaults::ALLOW_BIND] } else { allow_bind };
-        Self { users, access: Access { targets, binds }, tls: forward.tls.clone() }
+        Self { users, access: Access { targets, binds }, host_key, tls: forward.tls.clone() }
     }
 }
 

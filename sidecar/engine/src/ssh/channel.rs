@@ -1,5 +1,5 @@
 //! One channel of a session as a stream: bytes both ways, a half-close carried each way (RFC 4254 section 5.3).
-//! Invariant: an end that the server has not said is an error, and never the end of the stream.
+//! Invariant: an end that the peer has not said is an error, and never the end of the stream.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use russh::{Channel, ChannelMsg, ChannelWriteHalf, client::Msg};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelWriteHalf};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::Handle,
@@ -18,24 +18,29 @@ use tokio::{
 
 use super::traffic::{Flow, Traffic};
 
+/// What a session sends, the client's or the server's.
+pub(crate) trait Message: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static {}
+
+impl<T: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Message for T {}
+
 /// A channel. Dropped, it is closed.
-pub(crate) struct ChannelStream {
+pub(crate) struct ChannelStream<M: Message> {
     traffic: Arc<Traffic>,
     flow: Arc<Flow>,
     /// The session's, where a dropped channel is closed.
     runtime: Handle,
-    half: Option<ChannelWriteHalf<Msg>>,
+    half: Option<ChannelWriteHalf<M>>,
     writer: Pin<Box<dyn AsyncWrite + Send + Sync>>,
     /// Read from the channel and not yet by the client, from a place on.
     rest: Option<(ChannelMsg, usize)>,
-    /// The server sends nothing more.
+    /// The peer sends nothing more.
     ended: bool,
-    /// The server takes nothing more.
+    /// The peer takes nothing more.
     closed: bool,
 }
 
-impl ChannelStream {
-    pub(super) fn new(channel: Channel<Msg>, traffic: Arc<Traffic>, runtime: Handle) -> Self {
+impl<M: Message> ChannelStream<M> {
+    pub(crate) fn new(channel: Channel<M>, traffic: Arc<Traffic>, runtime: Handle) -> Self {
         let flow = traffic.flow(channel.id());
         let (reader, half) = channel.split();
         *flow.reader() = Some(reader);
@@ -86,13 +91,13 @@ impl ChannelStream {
             }
         }
         if self.closed {
-            return Poll::Ready(io::Error::new(io::ErrorKind::BrokenPipe, "the SSH server closed the channel"));
+            return Poll::Ready(io::Error::new(io::ErrorKind::BrokenPipe, "the SSH peer closed the channel"));
         }
         Poll::Pending
     }
 }
 
-impl AsyncRead for ChannelStream {
+impl<M: Message> AsyncRead for ChannelStream<M> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_rest(cx))?;
@@ -107,7 +112,7 @@ impl AsyncRead for ChannelStream {
     }
 }
 
-impl AsyncWrite for ChannelStream {
+impl<M: Message> AsyncWrite for ChannelStream<M> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if bytes.is_empty() {
@@ -132,7 +137,7 @@ impl AsyncWrite for ChannelStream {
     }
 }
 
-impl Drop for ChannelStream {
+impl<M: Message> Drop for ChannelStream<M> {
     fn drop(&mut self) {
         let Some(half) = self.half.take() else { return };
         self.traffic.forget(half.id());
@@ -141,7 +146,7 @@ impl Drop for ChannelStream {
     }
 }
 
-impl fmt::Debug for ChannelStream {
+impl<M: Message> fmt::Debug for ChannelStream<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ChannelStream")
     }

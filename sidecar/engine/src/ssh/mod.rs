@@ -1,10 +1,13 @@
-//! SSH, the client's side: a hop `forward+ssh` through which targets are reached as channels (direct-tcpip).
+//! SSH: for the client's side a hop `forward+ssh` through which targets are reached as channels (direct-tcpip), and what
+//! our server shares with it.
 //!
 //! `papers` say who we are (`login`) and whose host keys we trust (`known_hosts`, `trust`); the `pool` keeps `session`s,
 //! each with a `handler` for what the server says, and gives a `channel` to each connection. What waits to be read in
-//! them is bounded by `traffic`. A port that the server holds for us is `listening`.
+//! them is bounded by `traffic`. A port that the server holds for us is `listening`. Who may come to a server of ours is
+//! in `authorized_keys`.
 
 mod authenticate;
+mod authorized_keys;
 mod channel;
 mod handler;
 mod known_hosts;
@@ -16,7 +19,34 @@ mod session;
 mod traffic;
 mod trust;
 
+use fairlead_config::url::Secret;
+use russh::{
+    cipher,
+    keys::{Algorithm, PrivateKey, decode_secret_key, ssh_key::LineEnding},
+};
+
+pub(crate) use authorized_keys::{Asker, AuthorizedKeys, Limits};
+pub(crate) use channel::ChannelStream;
 pub(crate) use listening::{ListenFailure, Listening};
 pub(crate) use papers::{Drawer, Papers};
 pub(crate) use pool::{Pool, Sessions};
 pub(crate) use session::Session;
+pub(crate) use traffic::{CHANNEL_MESSAGES, Traffic};
+
+/// AES-GCM costs half of what ChaCha20 costs where the processor helps, which all of ours do.
+pub(crate) const CIPHERS: [cipher::Name; 5] =
+    [cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
+
+/// Reads a private key without a passphrase, in any form. The error says what to write and shows nothing.
+pub(crate) fn decode_key(content: &[u8]) -> Result<PrivateKey, String> {
+    let text = std::str::from_utf8(content).map_err(|_| "is no text (UTF-8)".to_owned())?;
+    decode_secret_key(text, None).map_err(|_| {
+        "is no private key without a passphrase; make one with ssh-keygen -q -t ed25519 -N '' -f hostkey".to_owned()
+    })
+}
+
+/// Makes a private key for an SSH server, in OpenSSH's form. The error is one line.
+pub fn new_ssh_host_key() -> Result<Secret, String> {
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).map_err(|error| error.to_string())?;
+    key.to_openssh(LineEnding::LF).map(|text| Secret::new(text.as_str())).map_err(|error| error.to_string())
+}

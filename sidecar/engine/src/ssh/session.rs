@@ -11,10 +11,11 @@ use std::{
 };
 
 use fairlead_config::{HopSsh, HostPort, defaults};
-use russh::{ChannelOpenFailure, Preferred, SshId, cipher, client};
+use russh::{ChannelOpenFailure, Preferred, SshId, client};
 use tokio::{runtime::Handle, time::sleep};
 
 use super::{
+    CIPHERS,
     authenticate::authenticate,
     channel::ChannelStream,
     handler::{Users, Watch},
@@ -30,9 +31,6 @@ const UNANSWERED: usize = 2;
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// Refused channels after which a new session is begun: `russh` keeps a record of each until the session ends.
 const REFUSALS_LIMIT: u32 = 1_000;
-/// AES-GCM costs half of what ChaCha20 costs where the processor helps, which all of ours do.
-const CIPHERS: [cipher::Name; 5] =
-    [cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
 
 /// A session that is logged in.
 pub(crate) struct Session {
@@ -82,7 +80,7 @@ impl Session {
     }
 
     /// Asks the server to connect to `target`. After half of `limit` the server is asked whether it is there at all.
-    pub(crate) async fn open(self: &Arc<Self>, target: &HostPort, limit: Duration) -> Result<ChannelStream, Fault> {
+    pub(crate) async fn open(self: &Arc<Self>, target: &HostPort, limit: Duration) -> Result<ChannelStream<client::Msg>, Fault> {
         let (session, target) = (Arc::clone(self), target.clone());
         // A task of its own: the answer to a question that nobody waits for any more is a channel to be closed.
         let mut opening = self.runtime.spawn(async move { session.open_channel(target).await });
@@ -96,7 +94,7 @@ impl Session {
         opened.unwrap_or_else(|_| Err(ended()))
     }
 
-    async fn open_channel(&self, target: HostPort) -> Result<ChannelStream, Fault> {
+    async fn open_channel(&self, target: HostPort) -> Result<ChannelStream<client::Msg>, Fault> {
         let host = if target.host.is_empty() { "localhost" } else { &target.host };
         match self.handle.channel_open_direct_tcpip(host, target.port.into(), "127.0.0.1", 0).await {
             Ok(channel) => Ok(ChannelStream::new(channel, Arc::clone(&self.traffic), self.runtime.clone())),

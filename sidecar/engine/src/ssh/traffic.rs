@@ -15,19 +15,19 @@ use russh::{ChannelId, ChannelReadHalf};
 use tokio::sync::Notify;
 
 /// What may wait in all channels of a session together, in bytes.
-pub(super) const SESSION_BUFFER: i64 = 64 << 20;
+pub(crate) const SESSION_BUFFER: i64 = 64 << 20;
 /// What a message counts for at least: its own size is not all that it takes.
 const LEAST: i64 = 4 << 10;
 /// Messages that may wait in one channel; more than `SESSION_BUFFER` lets in.
-pub(super) const CHANNEL_MESSAGES: usize = 1 + (SESSION_BUFFER / LEAST) as usize;
+pub(crate) const CHANNEL_MESSAGES: usize = 1 + (SESSION_BUFFER / LEAST) as usize;
 /// What may wait in a session that new channels still go to: a window.
-pub(super) const BACKLOG: i64 = 2 << 20;
+pub(crate) const BACKLOG: i64 = 2 << 20;
 /// How long a channel that takes nothing may hold up others.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The channels of one session.
 #[derive(Debug)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     begun: Instant,
     channels: Mutex<HashMap<ChannelId, Arc<Flow>>>,
     waiting: AtomicI64,
@@ -39,7 +39,7 @@ pub(super) struct Traffic {
 
 /// One channel, as the session sees it.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(crate) struct Flow {
     waiting: AtomicI64,
     taken_at: AtomicU64,
     /// Taken away from a channel that stalls.
@@ -56,7 +56,7 @@ struct View {
 }
 
 impl Traffic {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             begun: Instant::now(),
             channels: Mutex::default(),
@@ -68,21 +68,21 @@ impl Traffic {
     }
 
     /// The channel of a number; session and channel both come first.
-    pub(super) fn flow(&self, id: ChannelId) -> Arc<Flow> {
+    pub(crate) fn flow(&self, id: ChannelId) -> Arc<Flow> {
         let now = self.now();
         let flow = || Arc::new(Flow::new(now));
         Arc::clone(self.channels().entry(id).or_insert_with(flow))
     }
 
     /// Forgets a channel, and what waited in it.
-    pub(super) fn forget(&self, id: ChannelId) {
+    pub(crate) fn forget(&self, id: ChannelId) {
         if let Some(flow) = self.channels().remove(&id) {
             self.leave(flow.waiting.swap(0, Relaxed));
         }
     }
 
     /// Counts what a channel received, and returns when there is room for more.
-    pub(super) async fn received(&self, id: ChannelId, bytes: usize) {
+    pub(crate) async fn received(&self, id: ChannelId, bytes: usize) {
         self.note_heard();
         if let Some(flow) = self.channels().get(&id).filter(|flow| !flow.is_cut()) {
             flow.waiting.fetch_add(weight(bytes), Relaxed);
@@ -100,38 +100,38 @@ impl Traffic {
     }
 
     /// Counts what a channel's reader took.
-    pub(super) fn taken(&self, flow: &Flow, bytes: usize) {
+    pub(crate) fn taken(&self, flow: &Flow, bytes: usize) {
         flow.taken_at.store(self.now(), Relaxed);
         flow.waiting.fetch_sub(weight(bytes), Relaxed);
         self.leave(weight(bytes));
     }
 
     /// What waits in all channels, in bytes.
-    pub(super) fn backlog(&self) -> i64 {
+    pub(crate) fn backlog(&self) -> i64 {
         self.waiting.load(Relaxed).max(0)
     }
 
-    pub(super) fn channel_count(&self) -> usize {
+    pub(crate) fn channel_count(&self) -> usize {
         self.channels().len()
     }
 
     /// Whether nothing more is received until something is read.
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.held_since.load(Relaxed) != 0
     }
 
     /// The server has said something.
-    pub(super) fn note_heard(&self) {
+    pub(crate) fn note_heard(&self) {
         self.heard_at.store(self.now(), Relaxed);
     }
 
     /// Whether the server has said nothing since.
-    pub(super) fn is_silent_since(&self, then: Instant) -> bool {
+    pub(crate) fn is_silent_since(&self, then: Instant) -> bool {
         self.heard_at.load(Relaxed) < millis(then.saturating_duration_since(self.begun))
     }
 
     /// Ends the channel that holds up the others, if there is one; returns its number.
-    pub(super) fn end_stalled(&self) -> Option<ChannelId> {
+    pub(crate) fn end_stalled(&self) -> Option<ChannelId> {
         let held_since = Some(self.held_since.load(Relaxed)).filter(|since| *since != 0)?;
         let now = self.now();
         let held = Duration::from_millis(now.saturating_sub(held_since));
@@ -168,12 +168,12 @@ impl Flow {
     }
 
     /// The half that the channel is read by; none of a channel that was ended.
-    pub(super) fn reader(&self) -> MutexGuard<'_, Option<ChannelReadHalf>> {
+    pub(crate) fn reader(&self) -> MutexGuard<'_, Option<ChannelReadHalf>> {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the channel was ended because it stalled.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.cut.load(Relaxed)
     }
 

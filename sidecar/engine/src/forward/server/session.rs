@@ -67,6 +67,7 @@ impl Session {
             ServerProtocol::Socks4 => super::socks4::serve(&session, client).await,
             ServerProtocol::Socks5 => super::socks5::serve(&session, client).await,
             ServerProtocol::Ss => super::ss::serve(&session, client).await,
+            ServerProtocol::Ssh => super::ssh::serve(session.clone(), client).await,
         };
         if let Err(fault) = served {
             session.shared.clients.unserved.fetch_add(1, Relaxed);

@@ -1,0 +1,180 @@
+//! SSH servers (seed: `forward+ssh://:2222`): they forward ports for clients such as `ssh -L` and `ssh -R`, and do
+//! nothing else (RFC 4254 section 7).
+//!
+//! The `guest` hears what a client asks for and judges it by its login; what it may have becomes a `Wish`, carried out
+//! by a task of the session. Everything ends with the session, and its listeners before it if the server drains.
+
+mod guest;
+mod leash;
+mod listeners;
+mod logins;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use russh::{
+    ChannelOpenFailure, Preferred, SshId,
+    keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey},
+    server,
+};
+use tokio::{
+    net::TcpStream,
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::interval,
+};
+
+use super::session::{Refusal, Session};
+use crate::{
+    protocol::ClientFault,
+    socket::Socket,
+    ssh::{CHANNEL_MESSAGES, CIPHERS, ChannelStream, Traffic},
+    stream::Stream,
+};
+use guest::{Guest, Wish};
+use leash::Leash;
+pub(super) use logins::{Logins, lack};
+
+/// Logins that one connection may try.
+const LOGIN_ATTEMPTS: usize = 6;
+/// How long a wrong login takes to be found out.
+const LOGIN_DELAY: Duration = Duration::from_secs(1);
+/// A client that says nothing is asked for a sign of life so often …
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// … and given up with the third that stays unanswered, and what it listens on is free.
+const UNANSWERED: usize = 2;
+/// Channels of one session.
+const CHANNELS_LIMIT: usize = 4_096;
+/// Wishes that wait to be taken up.
+const WISHES: usize = 64;
+/// How often a session is looked at for channels that stall.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
+
+/// Signatures of host keys and users; none uses SHA-1.
+const KEYS: [Algorithm; 6] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+
+/// Serves one client to its end.
+pub(super) async fn serve(session: Session, client: Stream) -> Result<(), ClientFault> {
+    let logins = Logins::read(&session).map_err(ClientFault::Credentials)?;
+    let key = logins::host_key(&session).map_err(ClientFault::Credentials)?;
+    let config = Arc::new(config(key, &logins));
+    let traffic = Arc::new(Traffic::new());
+    let (wishes, heard) = mpsc::channel(WISHES);
+    let (passed, has_passed) = oneshot::channel();
+    let guest = Guest::new(session.clone(), logins, Arc::clone(&traffic), wishes, passed);
+    let (leash, client) = Leash::new(client);
+    let greeting = async {
+        let mut running = server::run_stream(config, client, guest).await?;
+        tokio::select! {
+            passed = has_passed => passed.map(|()| running).map_err(|_| ClientFault::Login),
+            ended = &mut running => Err(ended.err().map_or(ClientFault::Login, ClientFault::from)),
+        }
+    };
+    let running = session.handshake(greeting).await?;
+    let served = carry(&session, running, heard, &traffic).await;
+    drop(leash);
+    served
+}
+
+/// Carries out what the client may have, until it leaves.
+async fn carry(
+    session: &Session,
+    mut running: server::RunningSession<Guest>,
+    mut heard: mpsc::Receiver<Wish>,
+    traffic: &Arc<Traffic>,
+) -> Result<(), ClientFault> {
+    let handle = running.handle();
+    let mut tasks = JoinSet::new();
+    let mut look = interval(LOOK_PAUSE);
+    loop {
+        tokio::select! {
+            ended = &mut running => return ended.map_err(ClientFault::from),
+            Some(wish) = heard.recv() => {
+                if tasks.len() < CHANNELS_LIMIT {
+                    tasks.spawn(fulfil(session.clone(), wish, handle.clone(), Arc::clone(traffic)));
+                } else if let Wish::Open { reply, .. } = wish {
+                    reply.reject(ChannelOpenFailure::ResourceShortage).await;
+                }
+            }
+            Some(_) = tasks.join_next() => {}
+            _ = look.tick() => if let Some(id) = traffic.end_stalled() {
+                tracing::warn!(peer = %session.peer, channel = %id, "ended an ssh channel that nobody read while it held up others");
+            },
+        }
+    }
+}
+
+async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: Arc<Traffic>) {
+    match wish {
+        Wish::Open { channel, address, reply } => match session.connect(&address).await {
+            Ok(upstream) => {
+                let client = ChannelStream::new(channel, traffic, Handle::current());
+                reply.accept().await;
+                session.copy(Stream::Layered(Box::new(client)), upstream).await;
+            }
+            Err(refusal) => {
+                reply.reject(failure(&refusal)).await;
+                let fault = refusal.fault(&address);
+                tracing::debug!(forward = %session.shared.key, peer = %session.peer, %fault, "channel refused");
+            }
+        },
+        Wish::Carry { peer, address, port } => {
+            let Ok((origin, peer)) = accepted(peer) else { return };
+            let opened = handle.channel_open_forwarded_tcpip(address, port.into(), origin.0, origin.1).await;
+            // A peer that the client doesn't want is reset, as if nobody listened.
+            let Ok(channel) = opened else { return };
+            let client = ChannelStream::new(channel, traffic, Handle::current());
+            session.copy(Stream::Layered(Box::new(client)), Stream::Tcp(peer)).await;
+        }
+    }
+}
+
+fn accepted(peer: TcpStream) -> std::io::Result<((String, u32), Socket)> {
+    let address = peer.peer_addr()?;
+    peer.set_nodelay(true)?;
+    let origin = (address.ip().to_canonical().to_string(), u32::from(address.port()));
+    Ok((origin, Socket::new(peer.into_std()?)?))
+}
+
+fn failure(refusal: &Refusal) -> ChannelOpenFailure {
+    match refusal {
+        Refusal::NotAllowed => ChannelOpenFailure::AdministrativelyProhibited,
+        Refusal::Failed(_) => ChannelOpenFailure::ConnectFailed,
+    }
+}
+
+fn config(key: PrivateKey, logins: &Logins) -> server::Config {
+    server::Config {
+        server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Fairlead_", env!("CARGO_PKG_VERSION")))),
+        methods: logins.methods(),
+        auth_rejection_time: LOGIN_DELAY,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: vec![key],
+        channel_buffer_size: CHANNEL_MESSAGES,
+        max_auth_attempts: LOGIN_ATTEMPTS,
+        inactivity_timeout: None,
+        keepalive_interval: Some(KEEP_ALIVE),
+        keepalive_max: UNANSWERED,
+        preferred: Preferred { key: Cow::Borrowed(&KEYS), cipher: Cow::Borrowed(&CIPHERS), ..Preferred::DEFAULT },
+        ..server::Config::default()
+    }
+}
+
+impl From<russh::Error> for ClientFault {
+    fn from(error: russh::Error) -> Self {
+        match error {
+            russh::Error::IO(error) => Self::Io(error),
+            russh::Error::Disconnect | russh::Error::HUP => Self::TooSlow("the client left"),
+            russh::Error::Version => Self::Garbage("speaks no SSH"),
+            russh::Error::KeepaliveTimeout => Self::TooSlow("the client no longer answers"),
+            error => Self::Io(std::io::Error::other(error)),
+        }
+    }
+}
