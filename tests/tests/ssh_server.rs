@@ -9,7 +9,8 @@ use fairlead_tests::{
     clients::{First, ask, ask_times, dial, half_close, has_ended, letter, open_many},
     deadline::{SOON, await_condition},
     ports,
-    skip::skip,
+    proxies::Proxy,
+    skip::{peer, skip},
     targets::{Behaviour, Target},
 };
 use scene::{Guest, Scene};
@@ -228,5 +229,60 @@ fn dropbear_forwards_through_it_as_well() {
     let guest = scene.dropbear(&["-N", "-L", &local(local_port, &here), "-R", &remote]);
     guest.await_listening(local_port);
     guest.await_listening(remote_port);
+    assert_eq!((ask_local(local_port), ask_local(remote_port)), (Some('L'), Some('R')));
+}
+
+#[test]
+fn aborted_handshakes_leave_memory_and_neighbours_as_they_were() {
+    let target = Target::letter('A');
+    let scene = Scene::with_keys(|key| format!("{key}\n"));
+    let port = ports::free();
+    let guest = scene.ssh(&["-N", "-L", &local(port, &target)]);
+    guest.await_listening(port);
+    let abuse = |times: usize| {
+        for turn in 0..times {
+            let mut stream = dial(([127, 0, 0, 1], scene.port)).expect("a connection");
+            let words: &[u8] = match turn % 4 {
+                0 => b"",
+                1 => b"GET / HTTP/1.1\r\n\r\n",
+                2 => b"SSH-2.0-x\r\n",
+                _ => b"SSH-2.0-x\r\n\xff\xff\xff\xff garbage",
+            };
+            // It may have been closed already.
+            let _ = stream.write_all(words);
+        }
+    };
+    // Silent ones wait for their time to be over, all the while.
+    let silent: Vec<_> = (0..200).filter_map(|_| dial(([127, 0, 0, 1], scene.port)).ok()).collect();
+    abuse(1_000);
+    assert_eq!(ask_local(port), Some('A'));
+    let before = scene.resident_memory();
+    abuse(9_000);
+    assert_eq!(ask_times(([127, 0, 0, 1], port), 3), "AAA", "the client that was there is served on");
+    let another = ports::free();
+    let guest = scene.ssh(&["-N", "-L", &local(another, &target)]);
+    guest.await_listening(another);
+    assert_eq!(ask_local(another), Some('A'), "another one is let in");
+    await_condition("memory to be as it was", SOON, || scene.resident_memory() < before + (8 << 20));
+    drop(silent);
+}
+
+#[test]
+fn gost_forwards_through_it_both_ways() {
+    let Some(gost) = peer("GOST_BIN", "GOST v2") else { return };
+    let (here, there) = (Target::letter('L'), Target::letter('R'));
+    let scene = Scene::new(|files| {
+        files.write("users", "ann s3cret\n");
+        vec!["secrets=users"]
+    });
+    let hop = format!("forward+ssh://ann:s3cret@127.0.0.1:{}", scene.port);
+    let (local_port, remote_port) = (ports::free(), ports::free());
+    let run = |listen: String, port| {
+        let mut command = Command::new(&gost);
+        command.args(["-L", &listen, "-F", &hop]);
+        Proxy::program(command, port)
+    };
+    let _local = run(format!("tcp://127.0.0.1:{local_port}/{}", here.address()), local_port);
+    let _remote = run(format!("rtcp://127.0.0.1:{remote_port}/{}", there.address()), remote_port);
     assert_eq!((ask_local(local_port), ask_local(remote_port)), (Some('L'), Some('R')));
 }

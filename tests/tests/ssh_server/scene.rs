@@ -14,24 +14,24 @@ use fairlead_tests::{
 use tempfile::TempDir;
 
 /// A running server.
-pub struct Scene {
-    pub files: Files,
-    pub port: u16,
-    _fairlead: Fairlead,
+pub(crate) struct Scene {
+    pub(crate) files: Files,
+    pub(crate) port: u16,
+    fairlead: Fairlead,
 }
 
 /// Keys and lists of them.
-pub struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 /// A client; dropped, it is killed.
-pub struct Guest {
+pub(crate) struct Guest {
     child: Child,
     log: std::path::PathBuf,
 }
 
 impl Scene {
     /// Makes files, which `make` says the options of, and starts a server that uses them.
-    pub fn new(make: impl FnOnce(&Files) -> Vec<&'static str>) -> Self {
+    pub(crate) fn new(make: impl FnOnce(&Files) -> Vec<&'static str>) -> Self {
         let files = Files(tempfile::tempdir().expect("a directory"));
         files.key("host");
         files.key("id");
@@ -48,11 +48,11 @@ impl Scene {
         fairlead.await_listening(port);
         let host = fs::read_to_string(files.path("host.pub")).expect("the host key");
         files.write("known_hosts", &format!("[127.0.0.1]:{port} {host}"));
-        Self { files, port, _fairlead: fairlead }
+        Self { files, port, fairlead }
     }
 
     /// A server with an `authorized_keys` of one line, made of the client's public key.
-    pub fn with_keys(line: impl FnOnce(&str) -> String) -> Self {
+    pub(crate) fn with_keys(line: impl FnOnce(&str) -> String) -> Self {
         Self::new(|files| {
             files.write("authorized_keys", &line(&files.key("id")));
             vec!["ssh_authorized_keys=authorized_keys"]
@@ -60,22 +60,30 @@ impl Scene {
     }
 
     /// The same with an option more.
-    pub fn with_options(option: &'static str, line: impl FnOnce(&str) -> String) -> Self {
+    pub(crate) fn with_options(option: &'static str, line: impl FnOnce(&str) -> String) -> Self {
         Self::new(|files| {
             files.write("authorized_keys", &line(&files.key("id")));
             vec!["ssh_authorized_keys=authorized_keys", option]
         })
     }
 
+    /// What the server keeps in memory, in bytes.
+    pub(crate) fn resident_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.fairlead.pid())).expect("a running server");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.expect("a figure") << 10
+    }
+
     /// OpenSSH's client with the right key.
-    pub fn ssh(&self, arguments: &[&str]) -> Guest {
+    pub(crate) fn ssh(&self, arguments: &[&str]) -> Guest {
         let mut all = vec!["-i".to_owned(), "id".to_owned()];
         all.extend(arguments.iter().map(ToString::to_string));
         self.ssh_as(&all)
     }
 
     /// OpenSSH's client. `-i` names a key of the scene, and `password:…` is what it answers when asked for one.
-    pub fn ssh_as(&self, arguments: &[String]) -> Guest {
+    pub(crate) fn ssh_as(&self, arguments: &[String]) -> Guest {
         let mut command = Command::new("ssh");
         command.args(["-F", "none", "-v", "-p", &self.port.to_string()]);
         for option in ["IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "GlobalKnownHostsFile=/dev/null"] {
@@ -109,7 +117,7 @@ impl Scene {
     }
 
     /// Dropbear's client with the right key.
-    pub fn dropbear(&self, arguments: &[&str]) -> Guest {
+    pub(crate) fn dropbear(&self, arguments: &[&str]) -> Guest {
         let key = self.files.path("id.dropbear");
         let converted =
             Command::new("dropbearconvert").args(["openssh", "dropbear", &self.files.path("id"), &key]).output();
@@ -130,21 +138,21 @@ fn is_value(arguments: &[String], argument: &String) -> bool {
 }
 
 impl Files {
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("write a file");
     }
 
-    pub fn make_executable(&self, name: &str) {
+    pub(crate) fn make_executable(&self, name: &str) {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o700)).expect("an executable file");
     }
 
     /// Makes a key pair, or finds it; the public half is returned.
-    pub fn key(&self, name: &str) -> String {
+    pub(crate) fn key(&self, name: &str) -> String {
         let path = self.path(name);
         if !Path::new(&path).exists() {
             keygen(&["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", &path]);
@@ -153,7 +161,7 @@ impl Files {
     }
 
     /// An authority says that a key is `user`'s.
-    pub fn certify(&self, authority: &str, key: &str, user: &str) {
+    pub(crate) fn certify(&self, authority: &str, key: &str, user: &str) {
         keygen(&["-q", "-s", &self.path(authority), "-I", key, "-n", user, &self.path(&format!("{key}.pub"))]);
     }
 }
@@ -173,12 +181,12 @@ impl Guest {
     }
 
     /// Everything that it printed.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Waits until somebody listens, the client or the server for it.
-    pub fn await_listening(&self, port: u16) {
+    pub(crate) fn await_listening(&self, port: u16) {
         let told = || panic!("the client ended:\n{}", self.said());
         await_condition("a forward to listen", SOON, || {
             ports::listener_on(port).is_some() || (self.said().contains("Permission denied") && told())
@@ -186,7 +194,7 @@ impl Guest {
     }
 
     /// The word after these in what it prints.
-    pub fn await_word(&self, after: &str) -> String {
+    pub(crate) fn await_word(&self, after: &str) -> String {
         await_some(after, SOON, || {
             let said = self.said();
             let rest = &said[said.find(after)? + after.len()..];
@@ -194,12 +202,12 @@ impl Guest {
         })
     }
 
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let path = format!("/proc/{}/stat", self.child.id());
         fs::read_to_string(path).is_ok_and(|stat| stat.contains(") Z "))
     }
 
-    pub fn await_exit(&mut self) -> i32 {
+    pub(crate) fn await_exit(&mut self) -> i32 {
         await_some("the client to end", SOON, || self.child.try_wait().ok().flatten()).code().unwrap_or(-1)
     }
 }
