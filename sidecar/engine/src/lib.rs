@@ -42,4 +42,5 @@ pub use plan::Plan;
 pub use relay::CopyError;
 pub use report::{DatagramStats, ForwardStats, NodeStats};
 pub use secrets::SecretFiles;
+pub use ssh::new_ssh_host_key;
 pub use stats::{DIAL_SECONDS, HistogramView};
