@@ -22,6 +22,7 @@ mod logging;
 mod manifests;
 mod metrics;
 mod output;
+mod own_host_key;
 mod own_ssh;
 mod proxy;
 mod reload;

@@ -57,14 +57,12 @@ pub(crate) fn wanted(mut objects: Vec<PortForward>, place: Place) -> (Wanted, Ve
     let mut names = BTreeSet::new();
     objects.retain(|object| names.insert(render::key_of(object)));
     let mut rendering = render::render(&objects, place);
-    if !place.is_in_a_cluster() {
-        own_ssh::complete(&mut rendering.forwards);
-    }
+    let lacking = if place.is_in_a_cluster() { Vec::new() } else { own_ssh::complete(&mut rendering.forwards) };
     let refused = rendering.verdicts.iter().filter_map(|(key, verdict)| match verdict {
         Verdict::Refused { message, .. } => Some(format!("forward {key}: {message}")),
         Verdict::Accepted { .. } | Verdict::Suspended { .. } => None,
     });
-    let problems = refused.collect();
+    let problems = refused.chain(lacking).collect();
     (Wanted { objects, rendering, files: SecretFiles::default() }, problems)
 }
 

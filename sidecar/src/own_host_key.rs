@@ -14,10 +14,13 @@ const FILE: &str = "fairlead/ssh_host_ed25519_key";
 
 /// Finds the key's file, or makes it. The error is one line for people.
 pub(crate) fn path() -> Result<String, String> {
-    let directory = state_directory().ok_or("there is no home directory to keep an SSH host key in; write ssh_key=FILE")?;
+    let directory =
+        state_directory().ok_or("there is no home directory to keep an SSH host key in; write ssh_key=FILE")?;
     let path = directory.join(FILE);
     keep(&path).map_err(|error| format!("{}: {error}; write ssh_key=FILE to name another host key", path.display()))?;
-    path.into_os_string().into_string().map_err(|_| "the home directory's name is no text; write ssh_key=FILE".to_owned())
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| "the home directory's name is no text; write ssh_key=FILE".to_owned())
 }
 
 fn state_directory() -> Option<PathBuf> {

@@ -1,24 +1,41 @@
-//! What ssh would take on this machine where an SSH hop says nothing: the user's name, keys, agent and known hosts.
+//! What ssh would take on this machine where an SSH hop says nothing: the user's name, keys, agent and known hosts. And
+//! the host key of an SSH server that names none.
 //! For `fairlead run` alone; a proxy in a cluster takes nothing but what it was told.
 
 use std::{env, fs, path::Path};
 
 use fairlead_config::{Forward, Hop};
 
+use crate::own_host_key;
+
 /// Names of private keys, in ssh's order.
 const KEYS: [&str; 3] = ["id_rsa", "id_ecdsa", "id_ed25519"];
 /// What an OpenSSH key without a passphrase begins with: the cipher `none`, in base64.
 const PLAIN: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
-/// The word of an SSH hop.
+/// The word of an SSH hop or server.
 const SSH: &str = "forward+ssh";
 
-/// Fills in what SSH hops leave open; looks at nothing where there is none.
-pub(crate) fn complete(forwards: &mut [Forward]) {
+/// Fills in what SSH hops and servers leave open; looks at nothing where there is none. Returns what is wrong, in lines.
+pub(crate) fn complete(forwards: &mut [Forward]) -> Vec<String> {
     if forwards.iter().any(|forward| forward.chain.iter().any(|hop| hop.scheme == SSH)) {
         let own = OwnSsh::look();
         forwards.iter_mut().for_each(|forward| own.complete(forward));
     }
+    let servers = forwards.iter_mut().filter(|forward| forward.scheme == SSH);
+    servers.filter_map(|forward| complete_server(forward, own_host_key::path)).collect()
+}
+
+/// Names this machine's own host key where a server names none.
+fn complete_server(forward: &mut Forward, own: impl FnOnce() -> Result<String, String>) -> Option<String> {
+    let server = forward.server.get_or_insert_default();
+    if server.host_key.is_none() {
+        match own() {
+            Ok(path) => server.host_key = Some(path),
+            Err(error) => return Some(format!("forward {}: {error}", forward.key)),
+        }
+    }
+    None
 }
 
 /// What this machine has.
@@ -111,6 +128,17 @@ mod tests {
         assert_eq!(credentials.username.as_deref(), Some("ann"));
         assert_eq!((credentials.keys, credentials.agent), (own().keys, own().agent));
         assert_eq!(ssh.known_hosts, own().known_hosts);
+    }
+
+    #[test]
+    fn a_server_without_a_host_key_has_the_machines_own() {
+        let text = "{key: {namespace: a, name: b}, digest: d, scheme: forward+ssh, listen: {port: 1}}";
+        let mut forward: Forward = yaml::from_str(text).unwrap();
+        let problem = complete_server(&mut forward, || Err("no home".to_owned()));
+        assert_eq!(problem.as_deref(), Some("forward a/b: no home"));
+        assert_eq!(complete_server(&mut forward, || Ok("/own".to_owned())), None);
+        assert_eq!(complete_server(&mut forward, || Ok("/other".to_owned())), None);
+        assert_eq!(forward.server.unwrap().host_key.as_deref(), Some("/own"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod scene;
 use std::{io::Write, net::Shutdown, process::Command};
 
 use fairlead_tests::{
+    binary::Launch,
     clients::{First, ask, ask_times, dial, half_close, has_ended, letter, open_many},
     deadline::{SOON, await_condition},
     ports,
@@ -152,6 +153,21 @@ fn who_wants_a_shell_or_a_command_is_told_what_there_is() {
         assert_eq!(guest.await_exit(), 1, "{command:?}: {}", guest.said());
         assert!(guest.said().contains("forwards ports and nothing else"), "{command:?}: {}", guest.said());
     }
+}
+
+#[test]
+fn without_a_host_key_the_machine_has_one_that_lasts() {
+    let state = tempfile::tempdir().expect("a directory");
+    let shown: Vec<_> = (0..2)
+        .map(|_| {
+            let port = ports::free();
+            let url = format!("forward+ssh://127.0.0.1:{port}");
+            let fairlead = Launch::new(["run", "-L", &url]).environment("XDG_STATE_HOME", state.path()).start();
+            fairlead.await_listening(port);
+            scene::host_keys(port)
+        })
+        .collect();
+    assert!(shown[0].contains("ssh-ed25519 ") && shown[0] == shown[1], "{shown:?}");
 }
 
 #[test]

@@ -166,6 +166,13 @@ impl Files {
     }
 }
 
+/// The keys that a server shows, without the names it is asked by.
+pub(crate) fn host_keys(port: u16) -> String {
+    let shown = Command::new("ssh-keyscan").args(["-t", "ed25519", "-p", &port.to_string(), "127.0.0.1"]).output();
+    let shown = String::from_utf8_lossy(&shown.expect("ssh-keyscan").stdout).into_owned();
+    shown.lines().filter_map(|line| line.split_once(' ')).map(|(_, key)| key.to_owned()).collect()
+}
+
 fn keygen(arguments: &[&str]) {
     let made = Command::new("ssh-keygen").args(arguments).output().expect("ssh-keygen");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -15,7 +15,8 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<SecretSource>,
 
-    /// A Secret of type `kubernetes.io/ssh-auth` with the SSH server's host key. Left out: a new one at every start.
+    /// A Secret of type `kubernetes.io/ssh-auth` with the SSH server's host key; an SSH server in a
+    /// cluster needs one, so that every replica shows the same. `fairlead run` makes one and keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_key: Option<SecretSource>,
 

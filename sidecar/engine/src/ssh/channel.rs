@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use russh::{Channel, ChannelId, ChannelMsg, ChannelWriteHalf};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelWriteHalf, client};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::Handle,
@@ -24,7 +24,7 @@ pub(crate) trait Message: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static 
 impl<T: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static> Message for T {}
 
 /// A channel. Dropped, it is closed.
-pub(crate) struct ChannelStream<M: Message> {
+pub(crate) struct ChannelStream<M: Message = client::Msg> {
     traffic: Arc<Traffic>,
     flow: Arc<Flow>,
     /// The session's, where a dropped channel is closed.

@@ -80,7 +80,11 @@ impl Session {
     }
 
     /// Asks the server to connect to `target`. After half of `limit` the server is asked whether it is there at all.
-    pub(crate) async fn open(self: &Arc<Self>, target: &HostPort, limit: Duration) -> Result<ChannelStream<client::Msg>, Fault> {
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        target: &HostPort,
+        limit: Duration,
+    ) -> Result<ChannelStream<client::Msg>, Fault> {
         let (session, target) = (Arc::clone(self), target.clone());
         // A task of its own: the answer to a question that nobody waits for any more is a channel to be closed.
         let mut opening = self.runtime.spawn(async move { session.open_channel(target).await });
