@@ -48,6 +48,9 @@ struct Line {
     options: Options,
 }
 
+/// The name of an option, and its value if it has one.
+type OptionWords = (String, Option<String>);
+
 /// The options of a line that mean something here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Options {
@@ -164,7 +167,7 @@ impl Line {
 }
 
 impl Options {
-    fn read(list: &[(String, Option<String>)]) -> Result<Self, String> {
+    fn read(list: &[OptionWords]) -> Result<Self, String> {
         let mut options = Self::default();
         for (name, value) in list {
             let needed = || value.as_deref().ok_or_else(|| format!("the option {name} needs a value, in quotes"));
@@ -232,7 +235,7 @@ fn key(line: &str) -> Option<KeyData> {
 }
 
 /// Cuts the options off: names in lower case, values without their quotes, and the rest of the line.
-fn split_options(line: &str) -> Result<(Vec<(String, Option<String>)>, &str), String> {
+fn split_options(line: &str) -> Result<(Vec<OptionWords>, &str), String> {
     let (mut options, mut word, mut value) = (Vec::new(), String::new(), None::<String>);
     let (mut quoted, mut escaped) = (false, false);
     for (at, letter) in line.char_indices() {

@@ -169,12 +169,15 @@ fn config(key: PrivateKey, logins: &Logins) -> server::Config {
 
 impl From<russh::Error> for ClientFault {
     fn from(error: russh::Error) -> Self {
-        match error {
-            russh::Error::IO(error) => Self::Io(error),
-            russh::Error::Disconnect | russh::Error::HUP => Self::TooSlow("the client left"),
-            russh::Error::Version => Self::Garbage("speaks no SSH"),
-            russh::Error::KeepaliveTimeout => Self::TooSlow("the client no longer answers"),
-            error => Self::Io(std::io::Error::other(error)),
+        let is_gone = matches!(error, russh::Error::Disconnect | russh::Error::HUP);
+        let is_silent = matches!(error, russh::Error::KeepaliveTimeout);
+        let is_garbage = matches!(error, russh::Error::Version);
+        match (error, is_gone, is_silent, is_garbage) {
+            (russh::Error::IO(error), ..) => Self::Io(error),
+            (_, true, ..) => Self::TooSlow("the client left"),
+            (_, _, true, _) => Self::TooSlow("the client no longer answers"),
+            (_, _, _, true) => Self::Garbage("speaks no SSH"),
+            (error, ..) => Self::Io(std::io::Error::other(error)),
         }
     }
 }

@@ -65,7 +65,7 @@ mod tests {
     fn read(text: &str) -> Result<Users, String> {
         let secrets = Secrets::default();
         secrets.replace([("memory:/s/logins/users".to_owned(), text.as_bytes().to_vec())].into_iter().collect());
-        let files = ServerUsers { directory: Some("memory:/s/logins".to_owned()), file: None };
+        let files = ServerUsers { directory: Some("memory:/s/logins".to_owned()), ..ServerUsers::default() };
         Users::read(&files, &secrets)
     }
 
