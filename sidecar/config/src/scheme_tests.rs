@@ -78,14 +78,15 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         "relay",
         "ss",
         "ss2",
+        "forward+ssh",
     ] {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "forward+ssh", "tcp+tls"] {
+    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "socks5+ssh", "tcp+tls"] {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
         let message = format!(
-            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay or ss"
+            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss or forward+ssh"
         );
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }
