@@ -7,6 +7,7 @@ mod judged;
 mod kubectl;
 mod nodes;
 mod quiet;
+mod remote;
 mod rollout;
 
 use std::time::Duration;
