@@ -68,6 +68,13 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
 
 /// Opens a socket to a node. Errors of the path come back on it, those of routers too.
 pub(crate) fn connect(address: SocketAddr, batch: &Batch) -> io::Result<UdpSocket> {
+    let socket = connect_plain(address)?;
+    batch.io.enable_transport_errors(UdpSockRef::from(&socket))?;
+    Ok(socket)
+}
+
+/// Opens a socket to a node; an error of the path is the next call's.
+pub(crate) fn connect_plain(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     let _ = socket.set_recv_buffer_size(UPSTREAM_BUFFER);
     socket.connect(&address.into())?;
@@ -76,7 +83,6 @@ pub(crate) fn connect(address: SocketAddr, batch: &Batch) -> io::Result<UdpSocke
     if address.ip().is_loopback() && socket.local_addr()? == address {
         return Err(Errno::CONNREFUSED.into());
     }
-    batch.io.enable_transport_errors(UdpSockRef::from(&socket))?;
     Ok(socket)
 }
 

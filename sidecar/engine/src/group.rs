@@ -60,7 +60,7 @@ pub(crate) struct Dialing {
 }
 
 /// A node that keeps serving one client, and whose fate is told again and again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Chosen {
     group: Arc<Group>,
     choice: Choice,

@@ -15,6 +15,7 @@ use super::*;
 use crate::{
     engine::{Engine, EngineOptions},
     plan::Plan,
+    resolve::Resolver,
     secrets::SecretFiles,
     testing::{Silent, await_that, closed, host_port},
 };

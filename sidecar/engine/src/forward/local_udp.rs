@@ -8,6 +8,7 @@
 mod courier;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod upstream;
 
 use std::{
@@ -21,9 +22,12 @@ use std::{
 
 use fairlead_config::{ForwardKey, NodeReport};
 use tokio::sync::watch;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     accept::{ServeControl, Trouble},
+    chain::Chained,
+    connect::Dialer,
     datagram,
     engine::Context,
     forward::listening_address,
@@ -41,6 +45,8 @@ const ASSOCIATIONS_PER_WORKER: usize = 256;
 /// A running local UDP forward.
 pub(crate) struct LocalUdp {
     shared: Arc<Shared>,
+    /// Looks after the files that hops need.
+    look: Option<AbortOnDropHandle<()>>,
 }
 
 /// What the forward's couriers share.
@@ -50,6 +56,9 @@ struct Shared {
     group: Arc<Group>,
     control: Arc<ServeControl>,
     resolver: Arc<Resolver>,
+    /// What targets are sent to through; none for most.
+    chain: Arc<Chained>,
+    judges: TaskTracker,
     associations: AtomicU64,
     unserved: AtomicU64,
     passed_on: AtomicU64,
@@ -71,12 +80,15 @@ impl LocalUdp {
     pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, ttl: Duration, context: &Context) -> io::Result<Self> {
         let sharing = plan.max_connections.div_ceil(ASSOCIATIONS_PER_WORKER).clamp(1, context.workers.len());
         let listeners = datagram::listen(listening_address(&plan.listen)?, sharing)?;
+        let chain = Chained::new(key.to_string(), &plan.chain, context);
         let shared = Arc::new(Shared {
             key: key.clone(),
             times: watch::Sender::new(Times { ttl, resolve: plan.dial_timeout }),
             group: Arc::new(Group::new(key.to_string(), plan.rules, &plan.targets, context.changes.clone())),
             control: ServeControl::new(plan.max_connections),
             resolver: Arc::clone(&context.resolver),
+            chain: Arc::new(chain),
+            judges: TaskTracker::new(),
             associations: AtomicU64::new(0),
             unserved: AtomicU64::new(0),
             passed_on: AtomicU64::new(0),
@@ -96,14 +108,28 @@ impl LocalUdp {
                 changes.notify();
             }
         });
-        Ok(Self { shared })
+        let mut forward = Self { shared, look: None };
+        forward.look_after_files(context);
+        Ok(forward)
     }
 
     /// Takes a new plan for the same listener; associations stay with their nodes.
-    pub(crate) fn update(&self, plan: &ForwardPlan, ttl: Duration) {
+    pub(crate) fn update(&mut self, plan: &ForwardPlan, ttl: Duration, context: &Context) {
+        self.shared.chain.update(&plan.chain, context);
+        self.look_after_files(context);
         self.shared.group.reconfigure(plan.rules, &plan.targets);
         self.shared.control.set_max_connections(plan.max_connections);
         self.shared.times.send_replace(Times { ttl, resolve: plan.dial_timeout });
+    }
+
+    fn look_after_files(&mut self, context: &Context) {
+        let look = || Arc::clone(&self.shared.chain).look_after_files();
+        self.look = (!self.shared.chain.is_empty()).then(|| AbortOnDropHandle::new(context.control.spawn(look())));
+    }
+
+    /// What keeps its hops from being dialled, in one line.
+    pub(crate) fn lack(&self) -> Option<String> {
+        self.shared.chain.lack()
     }
 
     /// Takes no further clients; associations go on, and the port is kept for their answers, until they have been
@@ -113,9 +139,11 @@ impl LocalUdp {
         Arc::clone(&self.shared.control)
     }
 
-    /// The targets and how they fare.
+    /// The hops' nodes and the targets, and how they fare.
     pub(crate) fn nodes(&self) -> Vec<NodeReport> {
-        self.shared.group.report()
+        let mut nodes = self.shared.chain.report();
+        nodes.extend(self.shared.group.report());
+        nodes
     }
 
     /// What keeps it from serving as it should, in one line.
@@ -136,7 +164,9 @@ impl LocalUdp {
 
     /// The counters as they stand.
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
-        let Shared { control, group, counters, .. } = &*self.shared;
+        let Shared { control, group, counters, chain, .. } = &*self.shared;
+        let mut nodes = chain.stats();
+        nodes.extend(node_stats(None, &group.nodes(), &group.report()));
         let sum = |value: fn(&DatagramCounters) -> &AtomicU64| {
             counters.iter().map(|counters| value(counters).load(Relaxed)).sum::<u64>()
         };
@@ -159,7 +189,19 @@ impl LocalUdp {
                 to_client: sum(|counters| &counters.to_client),
                 dropped,
             }),
-            nodes: node_stats(None, &group.nodes(), &group.report()),
+            nodes,
+        }
+    }
+}
+
+impl Shared {
+    fn dialer(&self) -> Dialer {
+        Dialer {
+            resolver: Arc::clone(&self.resolver),
+            timeout: self.times.borrow().resolve,
+            judges: self.judges.clone(),
+            secrets: Arc::clone(&self.chain.secrets),
+            path: self.chain.watched(),
         }
     }
 }

@@ -53,7 +53,7 @@ impl Forwarding {
     pub(crate) fn update(&mut self, plan: &ForwardPlan, context: &Context) {
         match (self, plan.recipe) {
             (Self::LocalTcp(forward), Recipe::LocalTcp) => forward.update(plan, context),
-            (Self::LocalUdp(forward), Recipe::LocalUdp { ttl }) => forward.update(plan, ttl),
+            (Self::LocalUdp(forward), Recipe::LocalUdp { ttl }) => forward.update(plan, ttl, context),
             (Self::Server(forward), Recipe::Server(protocol)) => forward.update(plan, protocol, context),
             (Self::RemoteTcp(forward), Recipe::RemoteTcp { .. }) => forward.update(plan, context),
             (Self::RemoteUdp(forward), Recipe::RemoteUdp { ttl }) => forward.update(plan, ttl),
@@ -99,7 +99,7 @@ impl Forwarding {
     pub(crate) fn lack(&self) -> Option<String> {
         match self {
             Self::LocalTcp(forward) => forward.lack(),
-            Self::LocalUdp(_) => None,
+            Self::LocalUdp(forward) => forward.lack(),
             Self::Server(forward) => forward.lack(),
             Self::RemoteTcp(forward) => forward.lack(),
             Self::RemoteUdp(forward) => forward.lack(),

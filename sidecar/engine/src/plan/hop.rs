@@ -25,6 +25,8 @@ pub(crate) struct HopSettings {
     pub(crate) credentials: Option<HopCredentials>,
     /// SOCKS5: encryption is not offered.
     pub(crate) no_tls: bool,
+    /// SOCKS5: datagrams go by UDP ASSOCIATE.
+    pub(crate) udp_associate: bool,
     pub(crate) tls: HopTls,
     pub(crate) ssh: HopSsh,
 }
@@ -84,8 +86,8 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
     }
     let is_server = Recipe::of(forward).is_some_and(Recipe::is_server);
     let is_remote = Recipe::of(forward).is_some_and(Recipe::is_remote);
-    if !hops.is_empty() && forward.scheme != "tcp" && !is_server && !is_remote {
-        problems.push(format!("chain: carries tcp in this version, and not {}; leave it out", forward.scheme));
+    if forward.scheme == "udp" {
+        problems.extend(datagrams_problem(&plans).map(|problem| format!("chain: {problem}")));
     }
     let last = plans.last().map(|hop| hop.settings.protocol);
     let is_datagram = Recipe::of(forward).is_some_and(Recipe::is_datagram);
@@ -107,10 +109,33 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
              leave the targets out, or write socks5 or http for the hop"
                 .to_owned(),
         ),
-        (Some(HopProtocol::Forward | HopProtocol::Relay), true) | (_, false) | (None, true) => {}
+        (Some(HopProtocol::Forward | HopProtocol::Relay), true) if forward.scheme == "tcp" => {}
+        (_, false) | (None, true) => {}
         (Some(_), true) => problems.push("targets is empty; name at least one host:port".to_owned()),
     }
     Ok((plans, problems))
+}
+
+/// What keeps datagrams from going through these hops.
+fn datagrams_problem(hops: &[HopPlan]) -> Option<String> {
+    let last = &hops.last()?.settings;
+    let goes_beside = match last.protocol {
+        HopProtocol::Relay => None,
+        HopProtocol::Socks5 => last.udp_associate.then_some("socks5 with udpAssociate"),
+        HopProtocol::Ss => Some("ss"),
+        HopProtocol::Socks4 | HopProtocol::Socks4a | HopProtocol::Http | HopProtocol::Forward | HopProtocol::Ssh => {
+            return Some(
+                "the last hop carries no datagrams; write socks5 (GOST's UDP over TCP, or udpAssociate for other \
+                 servers), relay or ss for it"
+                    .to_owned(),
+            );
+        }
+    };
+    let what = goes_beside.filter(|_| hops.len() > 1)?;
+    Some(format!(
+        "{what} takes datagrams as such, which go through no other hop; leave the hops before it out, or write socks5 \
+         or relay"
+    ))
 }
 
 fn protocol(text: &str) -> Result<HopProtocol, String> {
@@ -192,7 +217,8 @@ fn plan(hop: Hop, protocol: HopProtocol, hedge_delay: Duration) -> HopPlan {
         settings: HopSettings {
             protocol,
             credentials: hop.credentials,
-            no_tls: hop.socks5.is_some_and(|socks5| socks5.no_tls),
+            no_tls: hop.socks5.as_ref().is_some_and(|socks5| socks5.no_tls),
+            udp_associate: hop.socks5.is_some_and(|socks5| socks5.udp_associate),
             tls: hop.tls.unwrap_or_default(),
             ssh: hop.ssh.unwrap_or_default(),
         },

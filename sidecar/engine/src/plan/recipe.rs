@@ -118,10 +118,6 @@ impl Recipe {
                 "healthCheck dials, and a node of a udp forward answers only datagrams; leave it out",
             ),
             (
-                self.is_datagram() && !self.is_remote() && !forward.chain.is_empty(),
-                "chain: this version sends datagrams to targets directly; leave the chain out",
-            ),
-            (
                 self.is_remote() && forward.chain.is_empty(),
                 "chain is empty, and the listener is at its far end; name a hop socks5 or forward+ssh",
             ),

@@ -20,6 +20,7 @@ pub(crate) mod ss_cipher;
 pub(crate) mod ss_client;
 #[allow(dead_code, reason = "local and remote forwards carry datagrams in it")]
 pub(crate) mod udp_frame;
+pub(crate) mod wrapping;
 
 use std::io;
 

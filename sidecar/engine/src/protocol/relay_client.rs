@@ -84,11 +84,14 @@ pub(crate) async fn connect(mut stream: Stream, request: &Request, habit: &Arc<H
     stream.write_all(&bytes).await.map_err(hop)?;
     stream.flush().await.map_err(hop)?;
     let mut reply = Reply::default();
-    match timeout(habit.patience(), poll_fn(|cx| reply.poll(&mut stream, cx))).await {
+    // Datagrams don't wait: GOST answers with the first of the target.
+    let patience = if request.datagrams { Duration::ZERO } else { habit.patience() };
+    match timeout(patience, poll_fn(|cx| reply.poll(&mut stream, cx))).await {
         Ok(answer) => answer.map(|()| stream),
         Err(_) => {
+            let habit = if request.datagrams { Arc::default() } else { Arc::clone(habit) };
             habit.was_silent();
-            let late = Late { inner: stream, reply: Some(reply), habit: Arc::clone(habit), tell: Vec::new() };
+            let late = Late { inner: stream, reply: Some(reply), habit, tell: Vec::new() };
             Ok(Stream::Late(Box::new(late)))
         }
     }

@@ -14,6 +14,15 @@ const LOGIN_VERSION: u8 = 1;
 const CONNECT: u8 = 1;
 const LONGEST: usize = 255;
 
+/// How a server is asked to carry datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Beside this connection (RFC 1928).
+    Associate,
+    /// Over this connection, framed: GOST's UDP tunnel.
+    UdpTunnel,
+}
+
 /// What the server wants before a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -121,6 +130,21 @@ where
     send(stream, &request).await.map_err(Fault::Hop)?;
     let (code, _) = reply(stream).await.map_err(Fault::Hop)?;
     judge(code, "CONNECT")
+}
+
+/// Asks for a way for datagrams; returns the address in the answer.
+pub(crate) async fn command<S>(stream: &mut S, command: Command, address: &HostPort) -> Result<HostPort, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (byte, name) = match command {
+        Command::Associate => (0x03, "UDP ASSOCIATE (0x03)"),
+        Command::UdpTunnel => (0xf3, "GOST's UDP over TCP (0xF3); write udp_associate=true"),
+    };
+    let request = request(byte, address).map_err(Fault::Address)?;
+    send(stream, &request).await.map_err(Fault::Hop)?;
+    let (code, bound) = reply(stream).await.map_err(Fault::Hop)?;
+    judge(code, name).map(|()| bound)
 }
 
 /// What a server is asked to listen for.

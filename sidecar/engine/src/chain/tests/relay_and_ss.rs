@@ -4,7 +4,12 @@ use fairlead_config::url::Secret;
 
 use super::*;
 use crate::{
-    protocol::{address, relay::Status, ss::SsStream},
+    protocol::{
+        address,
+        relay::{Request, Status},
+        ss::SsStream,
+        ss_cipher::Key,
+    },
     secrets::Login,
 };
 

@@ -19,13 +19,14 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use rustix::event::{Timespec, epoll};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    sync::watch,
+    sync::{mpsc, watch},
     task::yield_now,
     time::sleep_until,
 };
 
 use super::{
     Shared, Times,
+    tunnel::Answer,
     upstream::{Association, Upstreams},
 };
 use crate::{
@@ -38,6 +39,9 @@ use crate::{
 /// Batches received from clients, and nodes received from, before the worker's other tasks have their turn.
 const BATCHES_PER_TURN: usize = 4;
 const NODES_PER_TURN: usize = 64;
+/// Answers of tunnels handed on before the other tasks have their turn, and waiting at most.
+const ANSWERS_PER_TURN: usize = 64;
+const ANSWERS_WAITING: usize = 256;
 /// The smallest and the largest batch: the next is twice as large when one was full.
 const BATCHES: (usize, usize) = (4, 32);
 /// How long an association must be quiet to end, once the forward is stopped.
@@ -68,6 +72,8 @@ struct Round {
     /// The listener has several addresses, and answers with the one that was asked.
     answers_as_asked: bool,
     upstreams: Upstreams,
+    /// What tunnels bring.
+    answers: mpsc::Receiver<Answer>,
     table: Table<Association>,
     /// Associations whose nodes have sent something.
     ready: VecDeque<Id>,
@@ -120,6 +126,7 @@ impl Round {
         let (times, phases) = (shared.times.subscribe(), shared.control.phases());
         let answers_as_asked = listener.local_addr()?.ip().is_unspecified();
         let now = *times.borrow();
+        let (to_us, answers) = mpsc::channel(ANSWERS_WAITING);
         let upstreams = Upstreams {
             shared,
             batch,
@@ -127,6 +134,8 @@ impl Round {
             questions: FuturesUnordered::new(),
             trials: VecDeque::new(),
             resolve_within: now.resolve,
+            answers: to_us,
+            worker,
         };
         Ok(Self {
             worker,
@@ -134,6 +143,7 @@ impl Round {
             listener: watched(listener)?,
             answers_as_asked,
             upstreams,
+            answers,
             table: Table::new(),
             ready: VecDeque::new(),
             from_clients: BATCHES.0,
@@ -168,6 +178,7 @@ impl Round {
                 _ = self.phases.changed() => {}
                 _ = self.times.changed() => {}
                 Some(resolved) = self.upstreams.questions.next() => self.resolved(resolved),
+                Some(answer) = self.answers.recv() => drop(self.carry_from_tunnels(Some(answer))),
                 () = readable(&self.upstreams.watch) => {}
                 () = readable(&self.listener) => {}
                 () = timer.as_mut() => {}
@@ -191,10 +202,11 @@ impl Round {
 
     /// Does what there is to do, up to a limit; returns whether there is more.
     fn turn(&mut self, buffers: &mut Buffers) -> bool {
+        let from_tunnels = self.carry_from_tunnels(None);
         let from_nodes = self.take_from_nodes(buffers);
         let from_clients = self.take_from_clients(buffers);
         self.end_what_is_due(Instant::now());
-        from_nodes || from_clients
+        from_tunnels || from_nodes || from_clients
     }
 
     fn end_what_is_due(&mut self, now: Instant) {

@@ -22,6 +22,8 @@ use crate::{
     testing::{await_that, host_port},
 };
 
+mod chains;
+
 /// How long something that shall not come is waited for.
 const NEVER: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_secs(10);

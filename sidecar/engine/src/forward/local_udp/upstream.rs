@@ -13,9 +13,12 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture, stream::FuturesUnordered};
 use rustix::event::epoll;
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, sync::mpsc};
 
-use super::Shared;
+use super::{
+    Shared,
+    tunnel::{Answer, Tunnel},
+};
 use crate::{
     accept::{ServeControl, Trouble},
     association::Id,
@@ -27,7 +30,7 @@ use crate::{
 };
 
 /// How long after a datagram a dead node that is tried must draw no error to be alive.
-const TRIAL: Duration = Duration::from_secs(1);
+pub(super) const TRIAL: Duration = Duration::from_secs(1);
 /// How often the same association tells that its node lives.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Datagrams, and bytes of them, that wait for a name.
@@ -48,6 +51,8 @@ pub(super) enum Upstream {
     /// The node's name is being resolved.
     Resolving(Waiting),
     Open(Box<Open>),
+    /// Through a chain.
+    Tunnel(Tunnel),
 }
 
 /// Which nodes may be tried for a datagram.
@@ -103,6 +108,9 @@ pub(super) struct Upstreams {
     /// Dead nodes on trial, and when they have passed it.
     pub(super) trials: VecDeque<(Instant, Id)>,
     pub(super) resolve_within: Duration,
+    /// Where tunnels bring answers.
+    pub(super) answers: mpsc::Sender<Answer>,
+    pub(super) worker: usize,
 }
 
 impl Association {
@@ -112,6 +120,11 @@ impl Association {
 
     /// Chooses a node and begins the way to it. False when none can be reached now.
     pub(super) fn begin(&mut self, id: Id, tries: Tries, upstreams: &mut Upstreams, now: Instant) -> bool {
+        if !upstreams.shared.chain.is_empty() {
+            let (shared, answers) = (&upstreams.shared, upstreams.answers.clone());
+            self.upstream = Upstream::Tunnel(Tunnel::begin(id, shared, upstreams.worker, answers));
+            return true;
+        }
         let group = Arc::clone(&upstreams.shared.group);
         let mut first = group.select(&mut self.ticket, Why::Nothing);
         if first.is_none() && tries == Tries::Anew {

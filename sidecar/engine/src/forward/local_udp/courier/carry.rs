@@ -11,8 +11,11 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    super::upstream::{Association, Place, Resolved, Tries, Upstream},
-    Round, next_batch,
+    super::{
+        tunnel::Answer,
+        upstream::{Association, Place, Resolved, Tries, Upstream},
+    },
+    ANSWERS_PER_TURN, Round, next_batch,
 };
 use crate::{
     accept::{Phase, Trouble},
@@ -83,6 +86,12 @@ impl Round {
                     let kept = waiting.keep(left);
                     return counters.drop(Dropped::QueueFull, left.len() - kept);
                 }
+                // The forward has lost its chain.
+                Upstream::Tunnel(tunnel) if tunnel.is_over() => association.upstream = Upstream::None,
+                Upstream::Tunnel(tunnel) => {
+                    let taken = tunnel.take(left);
+                    return counters.drop(Dropped::QueueFull, left.len() - taken);
+                }
                 Upstream::Open(open) => {
                     let way = Way { to: open.address, connected: true, from: None };
                     let sent = upstreams.batch.send(&open.socket, &way, left);
@@ -139,10 +148,34 @@ impl Round {
         }
     }
 
+    /// Hands on answers that tunnels brought, `first` and those behind it; returns whether there may be more.
+    pub(super) fn carry_from_tunnels(&mut self, first: Option<Answer>) -> bool {
+        let now = Instant::now();
+        let mut answers: Vec<Answer> = first.into_iter().collect();
+        while answers.len() < ANSWERS_PER_TURN
+            && let Ok(answer) = self.answers.try_recv()
+        {
+            answers.push(answer);
+        }
+        for of_one in answers.chunk_by(|a, b| a.id == b.id) {
+            let Some(id) = of_one.first().map(|answer| answer.id) else { continue };
+            self.table.touch(id, now);
+            let Some((client, _)) = self.table.entry(id) else { continue };
+            let client = *client;
+            let datagrams: Vec<&[u8]> = of_one.iter().map(|answer| &*answer.datagram).collect();
+            self.send_to_client(&client, &datagrams);
+        }
+        answers.len() == ANSWERS_PER_TURN
+    }
+
     fn carry_to_client(&self, client: &Client, buffers: &Buffers, count: usize) {
         let datagrams: Vec<&[u8]> = buffers.received(count).map(|one| one.bytes).collect();
+        self.send_to_client(client, &datagrams);
+    }
+
+    fn send_to_client(&self, client: &Client, datagrams: &[&[u8]]) {
         let mut way = Way { to: client.peer, connected: false, from: client.local };
-        let (mut left, counters) = (&datagrams[..], self.count());
+        let (mut left, counters) = (datagrams, self.count());
         while !left.is_empty() {
             let sent = self.upstreams.batch.send(self.listener.get_ref(), &way, left);
             counters.to_client.fetch_add(sent.datagrams as u64, Relaxed);
