@@ -6,6 +6,7 @@ pub mod binary;
 pub mod chart;
 pub mod clients;
 pub mod cluster;
+pub mod datagrams;
 pub mod deadline;
 pub mod golden;
 pub mod manifests;

@@ -71,10 +71,6 @@ fn check_shape(object: &PortForward, problems: &mut Problems) {
 
 /// Refuses what is well written and what a proxy's plan would refuse all the same, in the words of the spelling.
 fn check_values(forward: &Forward, is_url: bool, problems: &mut Problems) {
-    if forward.is_datagram() && !forward.is_remote() && !forward.chain.is_empty() {
-        let message = "not built yet: this version sends datagrams to targets directly; leave it out";
-        problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
-    }
     let mut refuse = |field: &str, part: &str, message: String| {
         if is_url {
             problems.add(AcceptedReason::InvalidURL, link::FIELD, format!("{part}: {message}"));

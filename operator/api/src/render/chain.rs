@@ -236,9 +236,10 @@ pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mu
         return problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }
     let is_server = is_server(forward);
-    if last.is_some() && scheme != "tcp" && !is_server && !forward.is_remote() {
-        let message = format!("{scheme} goes through no chain in this version; leave the chain out, or write tcp");
-        problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
+    if scheme == "udp"
+        && let Some(message) = datagrams_problem(&forward.chain)
+    {
+        problems.add(AcceptedReason::UnsupportedValue, format!("spec.chain[{}]", forward.chain.len() - 1), message);
     }
     let leaves_the_target = last.is_some_and(|hop| hop.scheme == "forward");
     let field = if is_url { link::FIELD } else { "spec.targets" };
@@ -247,7 +248,8 @@ pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mu
                        so, too; write socks5 or http for the hop";
         problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }
-    let may_leave_the_target = leaves_the_target || is_server || last.is_some_and(|hop| hop.scheme == "relay");
+    let hop_may_know = scheme == "tcp" && (leaves_the_target || last.is_some_and(|hop| hop.scheme == "relay"));
+    let may_leave_the_target = hop_may_know || is_server;
     if last.is_some() && !may_leave_the_target && forward.targets.is_empty() {
         let message = format!(
             "scheme \"{scheme}\" needs a target: write where the traffic ends, as in /db.example:5432 or in targets"
@@ -290,6 +292,26 @@ fn check_ssh(hop: &Hop, field: &str, place: Place, problems: &mut Problems) {
         let message = "no host key is known; write hostKeys or knownHosts (ssh-keyscan HOST shows the keys), \
                        or insecureIgnoreHostKey: true to trust anybody";
         problems.invalid(&format!("{field}.ssh"), message);
+    }
+}
+
+/// What keeps datagrams from going through these hops.
+fn datagrams_problem(hops: &[Hop]) -> Option<String> {
+    let last = hops.last()?;
+    let associates = last.socks5.as_ref().is_some_and(|socks5| socks5.udp_associate);
+    match (last.scheme.as_str(), associates) {
+        ("relay", _) | ("socks5", false) => None,
+        (word @ ("socks5" | "ss"), _) => (hops.len() > 1).then(|| {
+            let what = if word == "ss" { "ss" } else { "socks5 with udpAssociate (udp_associate)" };
+            format!(
+                "{what} takes datagrams as such, which go through no other hop; leave the hops before it out, or \
+                 write socks5 or relay"
+            )
+        }),
+        (word, _) => Some(format!(
+            "a last hop {word} carries no datagrams; write socks5 (GOST's UDP over TCP, or udpAssociate for other \
+             servers), relay or ss for it"
+        )),
     }
 }
 

@@ -83,6 +83,38 @@ fn files_are_mounted_in_pods_and_in_memory_elsewhere() {
 }
 
 #[test]
+fn datagrams_go_through_hops_that_carry_them_and_no_others() {
+    let udp = |chain: Value| {
+        let targets = json!([{"host": "dns.example", "port": 53}]);
+        of_spec(json!({"scheme": "udp", "listen": {"port": 53}, "targets": targets, "chain": chain}), Place::Gateway)
+    };
+    let secret = json!({"secretRef": {"name": "a"}});
+    for chain in [
+        json!([{"url": "http://a:1"}, {"url": "socks5://b:1"}]),
+        json!([{"url": "socks5://b:1?udp_associate=true"}]),
+        json!([{"url": "ss://chacha20@a:1", "credentials": secret}, {"url": "relay://b:1"}]),
+        json!([{"scheme": "ss", "nodes": [{"host": "a", "port": 1}], "credentials": secret}]),
+    ] {
+        assert!(udp(chain.clone()).is_ok(), "{chain}: {:?}", udp(chain.clone()));
+    }
+    for (chain, want) in [
+        (
+            json!([{"url": "socks5://b:1"}, {"url": "http://a:1"}]),
+            "spec.chain[1]: a last hop http carries no datagrams",
+        ),
+        (json!([{"url": "forward://a:1"}]), "a last hop forward carries no datagrams"),
+        (json!([{"url": "http://a:1"}, {"url": "socks5://b:1?udp_associate=true"}]), "spec.chain[1]: socks5 with udp"),
+        (
+            json!([{"url": "http://a:1"}, {"url": "ss://chacha20@a:1", "credentials": secret}]),
+            "go through no other hop",
+        ),
+    ] {
+        let message = udp(chain.clone()).unwrap_err();
+        assert!(message.contains(want), "{chain}: {message}");
+    }
+}
+
+#[test]
 fn what_cannot_be_chained_is_refused_by_name() {
     for (chain, want) in [
         (json!([{"url": "kcp://a:1"}]), "spec.chain[0].url: hop scheme \"kcp\" is not built yet"),

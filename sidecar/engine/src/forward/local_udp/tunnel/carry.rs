@@ -113,6 +113,9 @@ async fn downward(mut read: impl AsyncRead + Unpin, framing: &Framing, to_client
     }
 }
 
+/// A datagram, unless it is from somebody else, and how many bytes it takes up.
+type Found<'a> = (Option<&'a [u8]>, usize);
+
 impl Framing {
     fn encode(&self, datagram: &[u8], out: &mut Vec<u8>) -> Result<(), Dropped> {
         match self {
@@ -124,8 +127,8 @@ impl Framing {
         }
     }
 
-    /// The next datagram, unless it is from somebody else, and how many bytes it takes up.
-    fn decode<'a>(&self, bytes: &'a [u8]) -> io::Result<Option<(Option<&'a [u8]>, usize)>> {
+    /// The first of the datagrams, if it is whole.
+    fn decode<'a>(&self, bytes: &'a [u8]) -> io::Result<Option<Found<'a>>> {
         match self {
             Self::Relay => Ok(relay::decode_datagram(bytes).map(|(datagram, length)| (Some(datagram), length))),
             Self::Gost { address, is_strict } => {

@@ -56,8 +56,8 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    fn new(hop: &Hop, node: Chosen, socket: UdpSocket, wrapping: Wrapping, control: Option<Stream>) -> Way {
-        Way::Beside(Self { socket, wrapping, control, number: hop.number(), node, told_at: None })
+    fn new(hop: &Hop, node: Chosen, socket: UdpSocket, wrapping: Wrapping, control: Option<Stream>) -> Self {
+        Self { socket, wrapping, control, number: hop.number(), node, told_at: None }
     }
 }
 
@@ -79,7 +79,7 @@ impl Line {
                 let socket = beside(&dialer, &relay).await;
                 let socket = socket.map_err(|cause| hop.error(&asked.node.node.address, cause))?;
                 let wrapping = Wrapping::socks5(&target).map_err(unfit)?;
-                Ok(Beside::new(&hop, asked.node, socket, wrapping, Some(asked.stream)))
+                Ok(Way::Beside(Beside::new(&hop, asked.node, socket, wrapping, Some(asked.stream))))
             }
             HopProtocol::Socks5 => {
                 let asked = ask(&dialer, &anywhere, Ask::Command(Command::UdpTunnel)).await?;
@@ -145,7 +145,7 @@ async fn open_ss(dialer: &Dialer, hop: &Arc<Hop>, target: &HostPort) -> Result<W
         match opened.await {
             Ok((socket, wrapping)) => {
                 // Whether it lives shows when it answers.
-                return Ok(Beside::new(hop, dialing.chosen(), socket, wrapping, None));
+                return Ok(Way::Beside(Beside::new(hop, dialing.chosen(), socket, wrapping, None)));
             }
             Err(cause) => {
                 let error = hop.error(&address, cause);
@@ -164,7 +164,7 @@ async fn beside(dialer: &Dialer, address: &HostPort) -> Result<UdpSocket, DialCa
         Ok(ip) => vec![SocketAddr::new(ip, address.port)],
         Err(_) => {
             let asked = timeout(dialer.timeout, dialer.resolver.resolve(&address.host)).await;
-            let found = asked.unwrap_or_else(|_| Err(DialCause::Timeout(dialer.timeout)))?;
+            let found = asked.unwrap_or(Err(DialCause::Timeout(dialer.timeout)))?;
             found.iter().map(|found| SocketAddr::new(found.ip(), address.port)).collect()
         }
     };
