@@ -13,7 +13,7 @@ mod tests;
 
 use std::fmt;
 
-use fairlead_config::{url::NodeUrl, yaml};
+use fairlead_config::{Support, url::NodeUrl, yaml};
 use serde_json::json;
 
 use crate::{
@@ -66,6 +66,7 @@ pub fn convert(listen: &[String], forward: &[String]) -> Result<Conversion, Vec<
     }
     let mut notes = Notes::default();
     let (objects, secrets) = with_fields(&flags, &mut notes);
+    note_what_no_version_runs(&flags, &mut notes);
     let problems = misshapen(&objects);
     if !problems.is_empty() {
         return Err(problems);
@@ -171,6 +172,22 @@ fn refusals(flags: &Flags) -> Vec<String> {
         .enumerate()
         .filter_map(|(index, url)| notes::out_of_scope(url).map(|problem| format!("-F {}: {problem}", index + 1)));
     of_listeners.chain(of_hops).collect()
+}
+
+/// Parts that are each built and don't go together: GOST starts such a line, and does something else than it says.
+fn note_what_no_version_runs(flags: &Flags, notes: &mut Notes) {
+    if flags.forward.iter().any(|hop| hop.scheme().hop_support() != Support::Built) {
+        return;
+    }
+    let verdicts = render::render(&with_urls(flags), Place::CommandLine).verdicts;
+    for (index, ((_, verdict), url)) in verdicts.into_iter().zip(&flags.listen).enumerate() {
+        if let Verdict::Refused { reason: AcceptedReason::UnsupportedValue, message } = verdict
+            && url.scheme().support() == Support::Built
+        {
+            notes.about(format!("-L {}", index + 1));
+            notes.add(format!("the manifest will be refused: {}", message.replace("spec.url: ", "")));
+        }
+    }
 }
 
 /// What no API server would take.

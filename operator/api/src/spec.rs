@@ -113,7 +113,8 @@ pub struct PortForwardSpec {
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     pub fail_timeout: Option<String>,
 
-    /// How long a UDP client's channel lives without a datagram, as `60s`. Default: 60s.
+    /// How long a UDP client's channel lives without a datagram in either direction, as `60s`. It keeps its target, and
+    /// outlives a way through a chain that breaks. Default: 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     pub ttl: Option<String>,
@@ -136,6 +137,7 @@ pub struct PortForwardSpec {
     pub idle_timeout: Option<String>,
 
     /// Connections served at a time by each proxy, 1 to 1000000; further clients wait to be accepted. Default: 10000.
+    /// For UDP: clients with a channel of their own; for a further one the idlest leaves. Default: 65536.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = defaults::MAX_CONNECTIONS_LIMIT))]
     pub max_connections: Option<u32>,

@@ -134,6 +134,7 @@ impl Batch {
         set_ip_mtu_discover(listener, Ipv4PathMtuDiscovery::DONT)?;
         if listener.local_addr()?.is_ipv6() {
             set_ipv6_mtu_discover(listener, Ipv6PathMtuDiscovery::DONT)?;
+            nix::sys::socket::setsockopt(listener, nix::sys::socket::sockopt::Ipv6DontFrag, &false)?;
         }
         Ok(Self { io })
     }

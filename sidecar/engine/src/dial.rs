@@ -253,10 +253,11 @@ async fn connect(address: SocketAddr) -> Result<Socket, DialCause> {
 /// doesn't read for so long would count as one that vanished.
 pub(crate) fn watch(socket: &Socket) {
     let socket = SockRef::from(socket);
-    let (idle, interval) = (Duration::from_secs(15), Duration::from_secs(10));
+    // The third probe, after 35 s, is the last one before the limit, which the kernel looks at 10 s later again.
+    let (idle, interval, limit) = (Duration::from_secs(15), Duration::from_secs(10), Duration::from_secs(40));
     // Without them it is noticed later.
     let _ = socket.set_tcp_keepalive(&keep_alive().with_time(idle).with_interval(interval));
-    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(45)));
+    let _ = socket.set_tcp_user_timeout(Some(limit));
 }
 
 /// The keep-alive of both sides of a forward.

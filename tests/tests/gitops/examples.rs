@@ -14,6 +14,7 @@ use fairlead_tests::{binary::finish, golden};
 const EXAMPLES: [(&str, &[&str]); 6] = [
     ("bastion-database.yaml", &[]),
     ("dns-over-udp.yaml", &[]),
+    ("dns-through-proxies.yaml", &[]),
     ("expose-service-remotely.yaml", &["hop scheme \"socks5+tls\" is not built yet"]),
     ("failover-pair.yaml", &[]),
     ("quickstart.yaml", &[]),

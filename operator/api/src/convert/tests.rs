@@ -152,6 +152,19 @@ fn what_gost_leaves_unverified_is_written_out_with_a_warning() {
 }
 
 #[test]
+fn parts_that_do_not_go_together_are_noted() {
+    for (listen, hop, note) in [
+        ("tcp://:1/a:1", "forward://s:1", "leave the targets out"),
+        ("udp://:1/a:1", "http://s:1", "carries no datagrams"),
+    ] {
+        let conversion = converted(&[listen], &[hop]);
+        let noted =
+            conversion.warnings.iter().any(|w| w.starts_with("-L 1: the manifest will be ref") && w.contains(note));
+        assert!(noted, "{:?}", conversion.warnings);
+    }
+}
+
+#[test]
 fn objects_are_named_by_scheme_and_port() {
     let listen = ["tcp://:5432/a:1", "tcp://127.0.0.1:5432/a:1", "socks5+tls://:1", "tcp://[::1]:5432/a:1", ":2"];
     let objects = command_line(&texts(&listen), &[]).unwrap().objects;

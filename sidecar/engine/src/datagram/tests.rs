@@ -74,3 +74,11 @@ fn an_address_another_program_has_is_an_error_though_it_shares_it_among_its_own(
     drop(taken);
     listen(address, 2).unwrap();
 }
+
+#[test]
+fn an_ipv6_listener_sends_answers_that_are_larger_than_the_paths_units() {
+    use nix::sys::socket::{getsockopt, sockopt::Ipv6DontFrag};
+    let Ok(listener) = UdpSocket::bind("[::1]:0") else { return };
+    Batch::new(&listener).unwrap();
+    assert!(!getsockopt(&listener, Ipv6DontFrag).unwrap());
+}

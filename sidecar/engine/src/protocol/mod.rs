@@ -63,3 +63,6 @@ fn broken(protocol: &str, error: &io::Error) -> DialCause {
     }
     DialCause::Handshake(format!("{protocol}: {error}"))
 }
+
+#[cfg(test)]
+mod fuzz_tests;

@@ -42,17 +42,14 @@ impl Hop {
 
     fn at(address: &str, speaks: Speaks) -> Self {
         let listener = TcpListener::bind(address).unwrap();
-        listener.set_nonblocking(true).unwrap();
         let address = host_port(listener.local_addr().unwrap());
         let (connections, ended) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (all, stop) = (Arc::clone(&connections), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                let Ok((stream, _)) = listener.accept() else {
-                    std::thread::sleep(Duration::from_millis(5));
-                    continue;
-                };
-                stream.set_nonblocking(false).unwrap();
+            while let Ok((stream, _)) = listener.accept() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
                 all.lock().unwrap().push(stream.try_clone().unwrap());
                 std::thread::spawn(move || served(stream, speaks));
             }
@@ -75,6 +72,8 @@ impl Hop {
 impl Drop for Hop {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
+        // Wakes it.
+        let _ = TcpStream::connect(self.address.to_string());
         self.cut();
         self.thread.take().unwrap().join().unwrap();
     }
@@ -277,7 +276,7 @@ async fn a_cut_way_is_opened_again_and_the_client_keeps_its_association() {
         let away = Instant::now();
         while away.elapsed() < Duration::from_secs(1) {
             let _ = client.send(b"?");
-            std::thread::sleep(Duration::from_millis(50));
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(states(&engine), [NodeState::Dead, NodeState::Alive], "{speaks:?}: the hop, and not the target");
         server = Hop::at(&address.to_string(), speaks);
@@ -381,4 +380,35 @@ async fn a_chain_that_carries_no_datagrams_is_refused_by_name() {
         let plan = Plan::new(Config::new(1, vec![forward]).into());
         assert!(plan.refused()[0].message.contains(part), "{}", plan.refused()[0].message);
     }
+}
+
+#[tokio::test]
+async fn a_hop_that_vanished_is_noticed_within_45_s_and_its_clients_are_served_by_a_new_way() {
+    let (target, server, listen, engine) = (Target::new(b'T'), Hop::new(Speaks::Gost), closed(), engine(1));
+    apply(&engine, through(&[hop(Speaks::Gost, &[&server.address])], &listen, &[&target.address]));
+    let (asking, idle) = (client(&listen), client(&listen));
+    assert_eq!((letter(&asking), letter(&idle)), ('T', 'T'));
+    // Until all is acknowledged: the far end would send it again and again.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // From now on nothing that is sent over these connections arrives, and nothing says so.
+    let nothing = [socket2::SockFilter::new(0x06, 0, 0, 0)];
+    for connection in server.connections.lock().unwrap().iter() {
+        socket2::SockRef::from(connection).attach_filter(&nothing).unwrap();
+    }
+    let vanished = Instant::now();
+    asking.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
+    while vanished.elapsed() < Duration::from_secs(50) {
+        asking.send(b"?").unwrap();
+        if asking.recv(&mut [0; 8]).is_ok() {
+            break;
+        }
+    }
+    // A probe may be late by the timer's grain.
+    assert!(vanished.elapsed() < Duration::from_secs(47), "{:?}", vanished.elapsed());
+    while vanished.elapsed() < Duration::from_secs(46) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    idle.send(b"?").unwrap();
+    assert_eq!(received(&idle), b"T?", "an idle way is found out too: this datagram is not lost");
+    assert_eq!((server.served(), stats(&engine).accepted), (4, 2));
 }
