@@ -138,3 +138,31 @@ fn gosts_restart_loses_no_client() {
         assert!(back.elapsed().as_secs() < 2, "{serve}: {:?}", back.elapsed());
     }
 }
+
+#[test]
+fn our_own_servers_carry_datagrams_alone_and_behind_others() {
+    let target = Target::start('T');
+    let served = |url: &str| {
+        let port = ports::free();
+        let fairlead = Fairlead::run(&["run", "-L", &url.replace("PORT", &port.to_string())]);
+        fairlead.await_listening(port);
+        (fairlead, port)
+    };
+    let (_socks, socks) = served("socks5://u:p@127.0.0.1:PORT");
+    let (_relay, relay) = served("relay://u:p@127.0.0.1:PORT");
+    let socks = format!("socks5://u:p@127.0.0.1:{socks}");
+    let (associate, relay) = (format!("{socks}?udp_associate=true"), format!("relay://u:p@127.0.0.1:{relay}"));
+    for (hops, sizes) in [
+        ([&socks].as_slice(), [1, 1472, 16_373]),
+        (&[&associate], [0, 1472, 60_000]),
+        (&[&relay], [0, 1472, 60_000]),
+        (&[&relay, &socks], [1, 1472, 9000]),
+        (&[&socks, &socks, &relay], [0, 1472, 9000]),
+    ] {
+        let hops: Vec<&str> = hops.iter().map(|hop| hop.as_str()).collect();
+        let (_fairlead, port) = through(&hops, &target);
+        let client = client(port);
+        assert_eq!(letter(&client), 'T', "{hops:?}");
+        are_answered(&client, &sizes);
+    }
+}
