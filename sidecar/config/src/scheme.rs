@@ -136,11 +136,16 @@ impl Scheme {
         );
         if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
             Support::OutOfScope
-        } else if is_spoken && self.transport == Transport::Tcp || self.is_ssh_hop() {
+        } else if is_spoken && self.transport == Transport::Tcp || self.is_ssh_hop() || self.is_ssu() {
             Support::Built
         } else {
             Support::NotBuiltYet
         }
+    }
+
+    /// GOST's word for Shadowsocks that carries datagrams, which `ss` does here, too.
+    fn is_ssu(self) -> bool {
+        (self.protocol, self.transport) == (Protocol::Ssu, Transport::Udp)
     }
 
     /// Refuses a hop of a scheme that this build does not go through, naming it.

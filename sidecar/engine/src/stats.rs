@@ -37,7 +37,7 @@ pub(crate) enum Dropped {
     BufferFull,
     /// It is larger than its way takes.
     TooBig,
-    /// The system refused it for another reason.
+    /// It is empty where its way carries no empty ones, or the system refused it for another reason.
     Refused,
 }
 

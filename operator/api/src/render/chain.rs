@@ -354,7 +354,7 @@ const SSH: &str = "forward+ssh";
 
 /// However it was written: socks is socks5, and no scheme at all is http.
 fn word(protocol: Protocol) -> Option<&'static str> {
-    const WORDS: [(Protocol, &str); 8] = [
+    const WORDS: [(Protocol, &str); 9] = [
         (Protocol::Socks5, "socks5"),
         (Protocol::Socks4, "socks4"),
         (Protocol::Socks4a, "socks4a"),
@@ -362,6 +362,7 @@ fn word(protocol: Protocol) -> Option<&'static str> {
         (Protocol::Auto, "http"),
         (Protocol::Relay, "relay"),
         (Protocol::Ss, "ss"),
+        (Protocol::Ssu, "ss"),
         (Protocol::Forward, "forward"),
     ];
     WORDS.into_iter().find(|(known, _)| *known == protocol).map(|(_, word)| word)

@@ -94,6 +94,7 @@ fn datagrams_go_through_hops_that_carry_them_and_no_others() {
         json!([{"url": "socks5://b:1?udp_associate=true"}]),
         json!([{"url": "ss://chacha20@a:1", "credentials": secret}, {"url": "relay://b:1"}]),
         json!([{"scheme": "ss", "nodes": [{"host": "a", "port": 1}], "credentials": secret}]),
+        json!([{"url": "ssu://chacha20@a:1", "credentials": secret}]),
     ] {
         assert!(udp(chain.clone()).is_ok(), "{chain}: {:?}", udp(chain.clone()));
     }
