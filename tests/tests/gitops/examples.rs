@@ -11,7 +11,7 @@ use fairlead_config::yaml;
 use fairlead_tests::{binary::finish, golden};
 
 /// Each example, and what this version can't do of it yet, by the field that it names.
-const EXAMPLES: [(&str, &[&str]); 6] = [
+const EXAMPLES: [(&str, &[&str]); 7] = [
     ("bastion-database.yaml", &[]),
     ("dns-over-udp.yaml", &[]),
     ("dns-through-proxies.yaml", &[]),
