@@ -32,8 +32,10 @@ pub(crate) struct Traffic {
     channels: Mutex<HashMap<ChannelId, Arc<Flow>>>,
     waiting: AtomicI64,
     room: Notify,
-    /// Since when the session is held, in milliseconds after it began; 0: it is not.
-    held_since: AtomicU64,
+    /// Nothing more is received now.
+    held: AtomicBool,
+    /// When the session was held first since much waits, in milliseconds after it began; 0: it was not.
+    pressed_since: AtomicU64,
     heard_at: AtomicU64,
 }
 
@@ -62,7 +64,8 @@ impl Traffic {
             channels: Mutex::default(),
             waiting: AtomicI64::new(0),
             room: Notify::new(),
-            held_since: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+            pressed_since: AtomicU64::new(0),
             heard_at: AtomicU64::new(0),
         }
     }
@@ -93,10 +96,15 @@ impl Traffic {
             if self.waiting.load(Relaxed) < SESSION_BUFFER {
                 break;
             }
-            self.held_since.store(self.now().max(1), Relaxed);
+            self.held.store(true, Relaxed);
+            // Slow readers make room now and then, and it is filled at once: that is the same press.
+            let _ = self.pressed_since.compare_exchange(0, self.now().max(1), Relaxed, Relaxed);
             room.await;
         }
-        self.held_since.store(0, Relaxed);
+        self.held.store(false, Relaxed);
+        if !self.is_pressed() {
+            self.pressed_since.store(0, Relaxed);
+        }
     }
 
     /// Counts what a channel's reader took.
@@ -117,7 +125,11 @@ impl Traffic {
 
     /// Whether nothing more is received until something is read.
     pub(crate) fn is_held(&self) -> bool {
-        self.held_since.load(Relaxed) != 0
+        self.held.load(Relaxed)
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.waiting.load(Relaxed) >= SESSION_BUFFER / 2
     }
 
     /// The server has said something.
@@ -132,9 +144,9 @@ impl Traffic {
 
     /// Ends the channel that holds up the others, if there is one; returns its number.
     pub(crate) fn end_stalled(&self) -> Option<ChannelId> {
-        let held_since = Some(self.held_since.load(Relaxed)).filter(|since| *since != 0)?;
+        let since = Some(self.pressed_since.load(Relaxed)).filter(|since| *since != 0 && self.is_pressed())?;
         let now = self.now();
-        let held = Duration::from_millis(now.saturating_sub(held_since));
+        let held = Duration::from_millis(now.saturating_sub(since));
         let channels = self.channels();
         let views: Vec<_> = channels.iter().map(|(id, flow)| flow.view(*id, now)).collect();
         let id = stalled(&views, held)?;
