@@ -15,7 +15,7 @@ const EXAMPLES: [(&str, &[&str]); 7] = [
     ("bastion-database.yaml", &[]),
     ("dns-over-udp.yaml", &[]),
     ("dns-through-proxies.yaml", &[]),
-    ("expose-service-remotely.yaml", &["hop scheme \"socks5+tls\" is not built yet"]),
+    ("expose-service-remotely.yaml", &[]),
     ("failover-pair.yaml", &[]),
     ("quickstart.yaml", &[]),
     ("socks5-server.yaml", &[]),

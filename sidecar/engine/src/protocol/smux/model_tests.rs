@@ -48,6 +48,8 @@ struct World {
     /// By stream and by the side that writes.
     ways: BTreeMap<(u32, usize), Way>,
     old: bool,
+    /// A side has stopped to wait for windows before both knew of each other: an end of one way may be that of both.
+    plain: bool,
 }
 
 fn byte(stream: u32, index: u64) -> u8 {
@@ -58,7 +60,7 @@ impl World {
     /// With `old`, one side is a program that knows no windows.
     fn new(old: bool) -> Self {
         let side = |role| Side { state: State::new(role), wire: Vec::new(), received: Vec::new(), held: Vec::new() };
-        Self { sides: [side(Role::Client), side(Role::Server)], ways: BTreeMap::new(), old }
+        Self { sides: [side(Role::Client), side(Role::Server)], ways: BTreeMap::new(), old, plain: old }
     }
 
     fn stream(&self, side: usize, index: usize) -> Option<u32> {
@@ -95,7 +97,10 @@ impl World {
                 }
             }
             Step::Carry(side, count) => self.carry(side.into(), count),
-            Step::Time => self.sides.iter_mut().for_each(|side| side.state.stop_waiting_for_windows()),
+            Step::Time => {
+                self.plain |= self.sides.iter().any(|side| side.state.peer != Peer::Windows);
+                self.sides.iter_mut().for_each(|side| side.state.stop_waiting_for_windows());
+            }
         }
     }
 
@@ -108,7 +113,7 @@ impl World {
                 assert!(!way.shut, "nothing is written behind the end");
                 way.written += count as u64;
             }
-            Poll::Ready(Err(_)) => assert!(way.shut || way.left || self.old, "{id}"),
+            Poll::Ready(Err(_)) => assert!(way.shut || way.left || self.plain, "{id}"),
             Poll::Pending => {}
         }
     }
@@ -222,6 +227,12 @@ fn run(steps: &[Step], old: bool) {
         accept_all(&mut world);
     }
     world.settle();
+}
+
+#[test]
+fn a_side_that_learns_of_windows_too_late_ends_both_ways() {
+    let steps = [Step::Open(false), Step::Shut(false, 0), Step::Carry(false, 16), Step::Time, Step::Write(true, 0, 1)];
+    run(&steps, false);
 }
 
 proptest! {
