@@ -12,6 +12,7 @@ mod link;
 mod problems;
 mod server;
 mod settle;
+mod unverified;
 mod verdict;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use fairlead_config::{Forward, defaults, digest, duration, is_local_address, is_loopback_address};
 use serde_json::json;
 
-use super::{Place, chain, fields, key_of, link, problems::Problems, problems::Refusal, server};
+use super::{Place, chain, fields, key_of, link, problems::Problems, problems::Refusal, server, unverified};
 use crate::{PortForward, render::AcceptedReason, schema};
 
 /// A forward that is valid by itself.
@@ -46,6 +46,9 @@ pub(super) fn of(object: &PortForward, place: Place) -> Result<Candidate, Refusa
             let narrowed = server::narrowed(&forward, place);
             let forward = finish(forward, object, place, narrowed.is_some());
             warnings.extend(narrowed.or_else(|| unreachable_listener(&forward, place)));
+            if place.is_in_a_cluster() {
+                warnings.extend(unverified::hops(&forward));
+            }
             Ok(Candidate { forward, warnings, suspended: spec.suspend.unwrap_or_default() })
         }
         (_, Some(refusal)) => Err(refusal),
