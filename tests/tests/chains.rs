@@ -1,6 +1,11 @@
 //! Through chains of real proxies: the same answers as without, and only who fails is marked.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener},
+    process::Command,
+};
 
 use fairlead_tests::{
     binary::{Fairlead, Launch},
@@ -9,7 +14,7 @@ use fairlead_tests::{
     manifests::Manifest,
     ports,
     proxies::Proxy,
-    skip::peer,
+    skip::{peer, skip},
     targets::Target,
 };
 use serde_json::Value;
@@ -36,10 +41,12 @@ fn socks5_and_connect_proxies_serve_with_and_without_a_login() {
     let login = Some(("ann", "s3cret"));
     let (Some(open), Some(closed)) = (Proxy::microsocks(None), Proxy::microsocks(login)) else { return };
     let (Some(http), Some(http_login)) = (Proxy::tinyproxy(None), Proxy::tinyproxy(login)) else { return };
+    let Some(dante) = Proxy::dante() else { return };
     let target = Target::letter('A');
     let address = target.address().to_string();
     for hops in [
         vec![format!("socks5://{}", open.address())],
+        vec![format!("socks5://{}", dante.address())],
         vec![format!("socks5://ann:s3cret@{}", closed.address())],
         vec![format!("socks5://{}?notls=true&auth=YW5uOnMzY3JldA", closed.address())],
         vec![format!("http://{}", http.address())],
@@ -55,6 +62,37 @@ fn socks5_and_connect_proxies_serve_with_and_without_a_login() {
         let hops: Vec<&str> = hops.iter().map(String::as_str).collect();
         let (_fairlead, port) = through(&hops, &address);
         assert_eq!(ask_times(([127, 0, 0, 1], port), 3), "AAA", "through {hops:?}");
+    }
+}
+
+/// A target on this host's IPv6 loopback, which answers one letter to whoever asks.
+fn target6(letter: u8) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("[::1]:0")?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            // A client that has left already gets no answer.
+            let _ = client.read_exact(&mut [0]).and_then(|()| client.write_all(&[letter]));
+        }
+    });
+    Ok(address)
+}
+
+#[test]
+fn names_and_ipv6_addresses_go_through_every_hop_of_ours() {
+    let by_name = Target::letter('N');
+    let name = format!("localhost:{}", by_name.address().port());
+    let Ok(by_address) = target6(b'6') else { return skip("this host has no IPv6 loopback") };
+    for scheme in ["socks5", "http", "relay", "ss", "auto"] {
+        let login = if scheme == "ss" { "aes-256-gcm:s3cret@" } else { "" };
+        let server = ports::free();
+        let far_end = Fairlead::run(&["run", "-L", &format!("{scheme}://{login}127.0.0.1:{server}")]);
+        far_end.await_listening(server);
+        let hop = format!("{}://{login}127.0.0.1:{server}", if scheme == "auto" { "socks5" } else { scheme });
+        for (target, want) in [(&name, 'N'), (&by_address.to_string(), '6')] {
+            let (_fairlead, port) = through(&[&hop], target);
+            assert_eq!(ask(([127, 0, 0, 1], port)).ok(), Some(want), "{target} through {scheme}");
+        }
     }
 }
 
