@@ -54,3 +54,14 @@ fn a_server_whose_users_are_missing_says_so() {
     let said = json!(object.status).to_string();
     assert!(said.contains("Secret \\\"no-such-logins\\\", key \\\"users\\\": is not there"), "{said}");
 }
+
+#[test]
+fn an_ssh_server_needs_a_host_key_that_every_replica_shows() {
+    let Some(scene) = Scene::open(NEVER) else { return };
+    let mut object = server("bastion", ports::free(), json!({"anonymous": true}));
+    object["spec"]["scheme"] = json!("forward+ssh");
+    scene.apply::<PortForward>(&object);
+    let object = await_condition_of(&scene, "bastion", "Ready", ("False", "CredentialsMissing"));
+    let said = json!(object.status).to_string();
+    assert!(said.contains("kubectl create secret generic hostkey"), "{said}");
+}
