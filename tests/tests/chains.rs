@@ -5,11 +5,12 @@ use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener},
     process::Command,
+    time::Duration,
 };
 
 use fairlead_tests::{
     binary::{Fairlead, Launch},
-    clients::{First, ask, ask_times, half_close},
+    clients::{First, Load, ask, ask_times, half_close},
     deadline::{SOON, await_condition},
     manifests::Manifest,
     ports,
@@ -128,6 +129,33 @@ fn a_killed_proxy_of_a_group_is_left_out_while_the_targets_stay_alive() {
     });
     let node = &object["status"]["nodes"][0];
     assert_eq!((node["role"].as_str(), node["hop"].as_u64()), (Some("Hop"), Some(1)), "{object}");
+}
+
+#[test]
+fn a_hop_that_is_restarted_under_load_costs_no_client() {
+    let target = Target::letter('A');
+    let [first, second] = [ports::free(), ports::free()];
+    let serve = |port: u16| {
+        let server = Fairlead::run(&["run", "-L", &format!("socks5://127.0.0.1:{port}")]);
+        server.await_listening(port);
+        server
+    };
+    let (mut restarted, _other) = (serve(first), serve(second));
+    let nodes = format!("127.0.0.1:{first},127.0.0.1:{second}");
+    let hop = format!("socks5://127.0.0.1:{first}?ip={nodes}&fail_timeout=1s");
+    let (fairlead, port) = through(&[&hop], &target.address().to_string());
+    let load = Load::start(port, 100, Duration::from_secs(8));
+    let answered = |count| await_condition("clients to be answered", SOON, || target.answered() >= count);
+    answered(100);
+    restarted.terminate();
+    assert_eq!(restarted.await_exit(SOON), 0, "{}", restarted.printed());
+    let gone = format!("127.0.0.1:{first}");
+    fairlead.await_object("the hop's node to be dead", |object| state(object, &gone) == Some("Dead"));
+    let mark = fairlead.mark();
+    let _restarted = serve(first);
+    fairlead.await_object_after(mark, "the hop's node alive again", |object| state(object, &gone) == Some("Alive"));
+    let fared = load.finish();
+    assert_eq!((fared.clients, fared.unanswered), (800, 0), "{fared:?}\n{}", fairlead.printed());
 }
 
 #[test]
