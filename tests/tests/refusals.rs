@@ -52,8 +52,8 @@ fn each_malformed_url_is_refused_with_a_message_that_names_the_part() {
 
 #[test]
 fn a_scheme_that_is_known_but_not_built_is_named() {
-    for scheme in ["tls", "kcp", "forward+ssh"] {
-        let target = if scheme == "forward+ssh" { "" } else { "/127.0.0.1:80" };
+    for scheme in ["tls", "kcp", "socks5+tls"] {
+        let target = if scheme == "socks5+tls" { "" } else { "/127.0.0.1:80" };
         let finished = finish(&["run", "-L", &format!("{scheme}://:8080{target}")]);
         assert_refused(&finished, 2, &[scheme]);
     }

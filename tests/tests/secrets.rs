@@ -30,7 +30,7 @@ fn command_lines_with_passwords_are_refused_or_run_without_showing_them() {
         vec!["run", "-L", "tcp://:8080/127.0.0.1", "-F", "socks5://user:hunter2-s3cr3t@"],
         vec!["run", "-L", "tcp://:8080/127.0.0.1", "-F", "socks5://127.0.0.1:1?auth=dXNlcjpodW50ZXIyLXMzY3IzdA"],
         vec!["run", "-L", "ss://chacha20:hunter2-s3cr3t@:8338?max_fails=x"],
-        vec!["run", "-L", "user:hunter2-s3cr3t@:8338"],
+        vec!["run", "-L", "user:hunter2-s3cr3t@:70000"],
         vec!["run", "tcp://user:hunter2-s3cr3t@:8080/127.0.0.1:1"],
         vec!["run", "--proxy=user:hunter2-s3cr3t@host"],
         vec!["convert", "-L", "tcp://user:hunter2-s3cr3t@:70000/127.0.0.1:1"],
