@@ -7,12 +7,14 @@ use fairlead_config::{
 };
 
 use crate::{
+    accept::ServeControl,
     dial::DialCause,
     engine::{Running, State},
     forward::Forwarding,
     group::Node,
     plan::ForwardPlan,
-    stats::{Dropped, HistogramView},
+    relay::ByteCounters,
+    stats::{ClientCounters, Dropped, HistogramView},
 };
 
 /// Counters of one forward.
@@ -47,6 +49,31 @@ pub struct DatagramStats {
     pub to_client: u64,
     /// Dropped ones, in the order of [`DatagramStats::REASONS`].
     pub dropped: [u64; Dropped::REASONS.len()],
+}
+
+impl ForwardStats {
+    /// The counters of a forward that carries streams; `bytes` are those of each worker.
+    pub(crate) fn of_streams(
+        key: &ForwardKey,
+        control: &ServeControl,
+        clients: &ClientCounters,
+        bytes: &[ByteCounters],
+        nodes: impl Iterator<Item = NodeStats>,
+    ) -> Self {
+        Self {
+            key: key.clone(),
+            accepted: clients.accepted.load(Relaxed),
+            open: control.live() as u64,
+            unserved: clients.unserved.load(Relaxed),
+            passed_on: clients.passed_on.load(Relaxed),
+            hedged: clients.hedged.load(Relaxed),
+            copy_errors: clients.copy_errors.load(Relaxed),
+            bytes_to_upstream: bytes.iter().map(|bytes| bytes.to_upstream.load(Relaxed)).sum(),
+            bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
+            datagrams: None,
+            nodes: nodes.collect(),
+        }
+    }
 }
 
 impl DatagramStats {

@@ -1,17 +1,13 @@
 //! A forward's hops while it runs: gone through by its connections, replaced by a new plan, reported, and watched for
 //! files that they lack.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use fairlead_config::NodeReport;
-use tokio::time::sleep;
 
 use super::{Hop, Path, hops};
 use crate::{changes::Changes, engine::Context, plan::HopPlan, report::NodeStats, secrets::Secrets};
-
-/// How often the files of hops are looked at without a client.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
 /// The hops of one forward; perhaps none.
 pub(crate) struct Chained {
@@ -43,6 +39,11 @@ impl Chained {
         self.hops.load().is_empty()
     }
 
+    /// Through all hops.
+    pub(crate) fn whole(&self) -> Path {
+        Path::whole(Arc::clone(&self.hops.load()))
+    }
+
     /// Through all hops, for datagrams.
     pub(crate) fn watched(&self) -> Path {
         Path::watched(Arc::clone(&self.hops.load()))
@@ -65,16 +66,11 @@ impl Chained {
 
     /// Looks after the files that hops need, until dropped.
     pub(crate) async fn look_after_files(self: Arc<Self>) {
-        loop {
-            sleep(LOOK_PAUSE).await;
-            if self.look() {
-                self.changes.notify();
-            }
-        }
+        self.changes.clone().look(|| self.look()).await;
     }
 
     /// Looks at the files that hops need; true if what they lack has changed.
-    fn look(&self) -> bool {
+    pub(crate) fn look(&self) -> bool {
         let lack = self.hops.load().iter().find_map(|hop| hop.lack(&self.secrets)).map(Arc::new);
         let before = self.lack.swap(lack.clone());
         before != lack

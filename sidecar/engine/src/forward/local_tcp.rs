@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use fairlead_config::{ForwardKey, HostPort, NodeReport};
 use socket2::SockRef;
 use tokio::time::{Instant, sleep};
@@ -19,8 +19,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     accept::{self, Accepted, ServeControl},
-    chain::{self, Hop, Path},
-    changes::Changes,
+    chain::{self, Chained},
     connect::{Dialer, connect},
     dial::DialError,
     engine::Context,
@@ -31,14 +30,10 @@ use crate::{
     relay::{ByteCounters, relay_streams},
     report::{ForwardStats, node_stats},
     resolve::Resolver,
-    secrets::Secrets,
     selector::Ticket,
     stats::ClientCounters,
     stream::Stream,
 };
-
-/// How often the files of hops are looked at without a client.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a client waits between two dials when this host lacks something that its upstream takes.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
@@ -57,10 +52,7 @@ struct Shared {
     key: ForwardKey,
     plan: ArcSwap<ForwardPlan>,
     group: Arc<Group>,
-    hops: ArcSwap<Arc<[Arc<Hop>]>>,
-    /// What hops lack to be dialled at all.
-    lack: ArcSwapOption<String>,
-    secrets: Arc<Secrets>,
+    chain: Arc<Chained>,
     control: Arc<ServeControl>,
     resolver: Arc<Resolver>,
     judges: TaskTracker,
@@ -74,14 +66,12 @@ impl LocalTcp {
     pub(crate) fn start(key: &ForwardKey, plan: &ForwardPlan, context: &Context) -> io::Result<Self> {
         let listener = Arc::new(accept::listen(listening_address(&plan.listen)?)?);
         let name = key.to_string();
-        let hops = chain::hops(&plan.chain, &[], &name, &context.changes, &context.ssh);
+        let chain = Arc::new(Chained::new(name.clone(), &plan.chain, context));
         let shared = Arc::new(Shared {
             key: key.clone(),
             plan: ArcSwap::from_pointee(plan.clone()),
             group: Arc::new(Group::new(name, plan.rules, &plan.targets, context.changes.clone())),
-            hops: ArcSwap::from_pointee(hops),
-            lack: ArcSwapOption::empty(),
-            secrets: Arc::clone(&context.secrets),
+            chain,
             control: ServeControl::new(plan.max_connections),
             resolver: Arc::clone(&context.resolver),
             judges: TaskTracker::new(),
@@ -93,12 +83,7 @@ impl LocalTcp {
             move |accepted| handle(Arc::clone(&shared), accepted)
         };
         accept::serve(&context.workers, Arc::clone(&listener), Arc::clone(&shared.control), handler);
-        let (mut troubles, changes) = (shared.control.watch_trouble(), context.changes.clone());
-        context.control.spawn(async move {
-            while troubles.changed().await.is_ok() {
-                changes.notify();
-            }
-        });
+        context.control.spawn(context.changes.clone().follow(shared.control.watch_trouble()));
         let mut forward = Self { shared, listener, health: None, look: None };
         forward.check_health(context);
         forward.look_after_files(context);
@@ -108,9 +93,7 @@ impl LocalTcp {
     /// Takes a new plan for the same listener; established connections go on under the old one.
     pub(crate) fn update(&mut self, plan: &ForwardPlan, context: &Context) {
         self.shared.group.reconfigure(plan.rules, &plan.targets);
-        let name = self.shared.key.to_string();
-        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes, &context.ssh);
-        self.shared.hops.store(Arc::new(hops));
+        self.shared.chain.update(&plan.chain, context);
         self.shared.control.set_max_connections(plan.max_connections);
         let old = self.shared.plan.swap(Arc::new(plan.clone()));
         if old.health_check != plan.health_check {
@@ -119,19 +102,14 @@ impl LocalTcp {
         self.look_after_files(context);
     }
 
-    /// Says at once what files lack, and again whenever that changes.
     fn look_after_files(&mut self, context: &Context) {
-        self.look = None;
-        self.shared.look();
-        if !self.shared.hops.load().is_empty() {
-            let look = look(Arc::clone(&self.shared), context.changes.clone());
-            self.look = Some(AbortOnDropHandle::new(context.control.spawn(look)));
-        }
+        let look = || Arc::clone(&self.shared.chain).look_after_files();
+        self.look = (!self.shared.chain.is_empty()).then(|| AbortOnDropHandle::new(context.control.spawn(look())));
     }
 
     /// What keeps its hops from being dialled, in one line.
     pub(crate) fn lack(&self) -> Option<String> {
-        self.shared.lack.load().as_deref().cloned()
+        self.shared.chain.lack()
     }
 
     fn check_health(&mut self, context: &Context) {
@@ -156,8 +134,7 @@ impl LocalTcp {
 
     /// The hops' nodes and the targets, and how they fare.
     pub(crate) fn nodes(&self) -> Vec<NodeReport> {
-        let hops = self.shared.hops.load();
-        hops.iter().flat_map(|hop| hop.report()).chain(self.shared.group.report()).collect()
+        [self.shared.chain.report(), self.shared.group.report()].concat()
     }
 
     /// What keeps it from accepting as it should, in one line.
@@ -167,23 +144,9 @@ impl LocalTcp {
 
     /// The counters as they stand.
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
-        let Shared { clients, bytes, group, hops, control, .. } = &*self.shared;
-        let hops = hops.load();
-        let of_hops = hops.iter().flat_map(|hop| hop.stats());
-        let nodes = of_hops.chain(node_stats(None, &group.nodes(), &group.report()));
-        ForwardStats {
-            key: key.clone(),
-            accepted: clients.accepted.load(Relaxed),
-            open: control.live() as u64,
-            unserved: clients.unserved.load(Relaxed),
-            passed_on: clients.passed_on.load(Relaxed),
-            hedged: clients.hedged.load(Relaxed),
-            copy_errors: clients.copy_errors.load(Relaxed),
-            bytes_to_upstream: bytes.iter().map(|bytes| bytes.to_upstream.load(Relaxed)).sum(),
-            bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
-            datagrams: None,
-            nodes: nodes.collect(),
-        }
+        let Shared { clients, bytes, group, chain, control, .. } = &*self.shared;
+        let targets = node_stats(None, &group.nodes(), &group.report());
+        ForwardStats::of_streams(key, control, clients, bytes, chain.stats().into_iter().chain(targets))
     }
 }
 
@@ -193,24 +156,8 @@ impl Shared {
             resolver: Arc::clone(&self.resolver),
             timeout: self.plan.load().dial_timeout,
             judges: self.judges.clone(),
-            secrets: Arc::clone(&self.secrets),
-            path: Path::whole(Arc::clone(&self.hops.load())),
-        }
-    }
-
-    /// Looks at the files that hops need; true if what they lack has changed.
-    fn look(&self) -> bool {
-        let lack = self.hops.load().iter().find_map(|hop| hop.lack(&self.secrets)).map(Arc::new);
-        let before = self.lack.swap(lack.clone());
-        before != lack
-    }
-}
-
-async fn look(shared: Arc<Shared>, changes: Changes) {
-    loop {
-        sleep(LOOK_PAUSE).await;
-        if shared.look() {
-            changes.notify();
+            secrets: Arc::clone(&self.chain.secrets),
+            path: self.chain.whole(),
         }
     }
 }

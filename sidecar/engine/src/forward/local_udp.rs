@@ -102,12 +102,7 @@ impl LocalUdp {
         for courier in couriers.collect::<io::Result<Vec<_>>>()? {
             context.workers.spawn(courier.worker(), courier.run());
         }
-        let (mut troubles, changes) = (shared.control.watch_trouble(), context.changes.clone());
-        context.control.spawn(async move {
-            while troubles.changed().await.is_ok() {
-                changes.notify();
-            }
-        });
+        context.control.spawn(context.changes.clone().follow(shared.control.watch_trouble()));
         let mut forward = Self { shared, look: None };
         forward.look_after_files(context);
         Ok(forward)

@@ -139,19 +139,7 @@ impl RemoteTcp {
         let Shared { binding, clients, bytes, group, .. } = &*self.shared;
         let of_hops = binding.hops().iter().flat_map(|hop| hop.stats());
         let nodes = of_hops.chain(node_stats(None, &group.nodes(), &group.report()));
-        ForwardStats {
-            key: key.clone(),
-            accepted: clients.accepted.load(Relaxed),
-            open: binding.control.live() as u64,
-            unserved: clients.unserved.load(Relaxed),
-            passed_on: clients.passed_on.load(Relaxed),
-            hedged: clients.hedged.load(Relaxed),
-            copy_errors: clients.copy_errors.load(Relaxed),
-            bytes_to_upstream: bytes.iter().map(|bytes| bytes.to_upstream.load(Relaxed)).sum(),
-            bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
-            datagrams: None,
-            nodes: nodes.collect(),
-        }
+        ForwardStats::of_streams(key, &binding.control, clients, bytes, nodes)
     }
 }
 

@@ -24,20 +24,19 @@ mod users;
 use std::{
     io,
     net::{Shutdown, TcpListener},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use fairlead_config::{ForwardKey, NodeReport, ServerUsers};
 use socket2::SockRef;
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::sync::Semaphore;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     accept::{self, ServeControl},
-    chain::{self, Hop, Path},
-    changes::Changes,
+    chain::Chained,
     connect::Dialer,
     engine::Context,
     forward::{accept_trouble, listening_address},
@@ -54,8 +53,6 @@ use handshakes::Handshakes;
 use session::Session;
 use users::Users;
 
-/// How often the files of users, certificates and hops are looked at without a client.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
 /// Names that one server's clients have resolved at a time.
 const QUESTIONS: usize = 16;
 /// How long logins are used before their file is looked at again.
@@ -73,7 +70,8 @@ pub(crate) struct Server {
 struct Shared {
     key: ForwardKey,
     running: ArcSwap<Running>,
-    hops: ArcSwap<Arc<[Arc<Hop>]>>,
+    chain: Chained,
+    /// What the server itself lacks to serve anybody.
     lack: ArcSwapOption<String>,
     users: Mutex<Option<KnownUsers>>,
     certificate: Certificate,
@@ -109,11 +107,11 @@ impl Server {
         context: &Context,
     ) -> io::Result<Self> {
         let listener = Arc::new(accept::listen(listening_address(&plan.listen)?)?);
-        let hops = chain::hops(&plan.chain, &[], &key.to_string(), &context.changes, &context.ssh);
+        let chain = Chained::new(key.to_string(), &plan.chain, context);
         let shared = Arc::new(Shared {
             key: key.clone(),
             running: ArcSwap::from_pointee(Running::new(protocol, plan)?),
-            hops: ArcSwap::from_pointee(hops),
+            chain,
             lack: ArcSwapOption::empty(),
             users: Mutex::default(),
             certificate: Certificate::default(),
@@ -132,12 +130,7 @@ impl Server {
             move |accepted| Session::serve(Arc::clone(&shared), accepted)
         };
         accept::serve(&context.workers, Arc::clone(&listener), Arc::clone(&shared.control), handler);
-        let (mut troubles, changes) = (shared.control.watch_trouble(), context.changes.clone());
-        context.control.spawn(async move {
-            while troubles.changed().await.is_ok() {
-                changes.notify();
-            }
-        });
+        context.control.spawn(context.changes.clone().follow(shared.control.watch_trouble()));
         let mut server = Self { shared, listener, look: None };
         server.look_after_files(context);
         Ok(server)
@@ -145,9 +138,7 @@ impl Server {
 
     /// Takes a new plan for the same listener; established connections go on under the old one.
     pub(crate) fn update(&mut self, plan: &ForwardPlan, protocol: ServerProtocol, context: &Context) {
-        let name = self.shared.key.to_string();
-        let hops = chain::hops(&plan.chain, &self.shared.hops.load(), &name, &context.changes, &context.ssh);
-        self.shared.hops.store(Arc::new(hops));
+        self.shared.chain.update(&plan.chain, context);
         self.shared.control.set_max_connections(plan.max_connections);
         if let Ok(running) = Running::new(protocol, plan) {
             self.shared.running.store(Arc::new(running));
@@ -161,14 +152,15 @@ impl Server {
         self.shared.look();
         let running = self.shared.running.load();
         if running.server.users.is_some() || running.server.tls.is_some() || !running.plan.chain.is_empty() {
-            let look = look(Arc::clone(&self.shared), context.changes.clone());
+            let shared = Arc::clone(&self.shared);
+            let look = context.changes.clone().look(move || shared.look());
             self.look = Some(AbortOnDropHandle::new(context.control.spawn(look)));
         }
     }
 
     /// What keeps it from serving anybody, in one line.
     pub(crate) fn lack(&self) -> Option<String> {
-        self.shared.lack.load().as_deref().cloned()
+        self.shared.lack.load().as_deref().cloned().or_else(|| self.shared.chain.lack())
     }
 
     /// Stops accepting and gives the port back; connections go on until they end or `abort`.
@@ -183,7 +175,7 @@ impl Server {
 
     /// The hops' nodes and how they fare.
     pub(crate) fn nodes(&self) -> Vec<NodeReport> {
-        self.shared.hops.load().iter().flat_map(|hop| hop.report()).collect()
+        self.shared.chain.report()
     }
 
     /// What keeps it from accepting as it should, in one line.
@@ -193,22 +185,8 @@ impl Server {
 
     /// The counters as they stand.
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
-        let Shared { clients, bytes, hops, control, .. } = &*self.shared;
-        let hops = hops.load();
-        let nodes = hops.iter().flat_map(|hop| hop.stats());
-        ForwardStats {
-            key: key.clone(),
-            accepted: clients.accepted.load(Relaxed),
-            open: control.live() as u64,
-            unserved: clients.unserved.load(Relaxed),
-            passed_on: 0,
-            hedged: 0,
-            copy_errors: clients.copy_errors.load(Relaxed),
-            bytes_to_upstream: bytes.iter().map(|bytes| bytes.to_upstream.load(Relaxed)).sum(),
-            bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
-            datagrams: None,
-            nodes: nodes.collect(),
-        }
+        let Shared { clients, bytes, chain, control, .. } = &*self.shared;
+        ForwardStats::of_streams(key, control, clients, bytes, chain.stats().into_iter())
     }
 }
 
@@ -227,7 +205,7 @@ impl Shared {
             timeout,
             judges: self.judges.clone(),
             secrets: Arc::clone(&self.secrets),
-            path: Path::whole(Arc::clone(&self.hops.load())),
+            path: self.chain.whole(),
         }
     }
 
@@ -259,19 +237,9 @@ impl Shared {
         };
         let tls = running.server.tls.as_ref();
         let certificate = || tls.and_then(|tls| self.certificate.config(Some(tls), &self.secrets).err());
-        let hops = || self.hops.load().iter().find_map(|hop| hop.lack(&self.secrets));
-        let lack = users.or_else(certificate).or_else(hops).map(Arc::new);
-        let before = self.lack.swap(lack.clone());
-        before != lack
-    }
-}
-
-async fn look(shared: Arc<Shared>, changes: Changes) {
-    loop {
-        sleep(LOOK_PAUSE).await;
-        if shared.look() {
-            changes.notify();
-        }
+        let lack = users.or_else(certificate).map(Arc::new);
+        let of_hops = self.chain.look();
+        self.lack.swap(lack.clone()) != lack || of_hops
     }
 }
 

@@ -38,8 +38,8 @@ pub(crate) struct Shown {
     fingerprint: Fingerprint,
 }
 
-/// Algorithms of host keys, the best first; none uses SHA-1.
-const ALGORITHMS: [Algorithm; 6] = [
+/// Algorithms of host keys and logins, the best first; none uses SHA-1.
+pub(crate) const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Ed25519,
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },

@@ -1,10 +1,6 @@
 //! Keeps a far end's port: one attempt after the other, each on a worker, with pauses as `recovery` says.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -14,9 +10,6 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Binding, Event, Kind, Places, Setback, Standing, Turn, recovery::Recovery, stopped};
 use crate::{accept::Phase, engine::Context};
-
-/// How often the files of hops are looked at.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
 /// Keeps a port until the forward is stopped; both tasks end when dropped.
 pub(crate) struct Keeper {
@@ -34,14 +27,11 @@ impl Keeper {
     where
         F: Future<Output = Setback> + Send + 'static,
     {
-        binding.look();
+        if binding.look() {
+            context.changes.notify();
+        }
         let looks = Arc::clone(binding);
-        let look = async move {
-            loop {
-                tokio::time::sleep(LOOK_PAUSE).await;
-                looks.look();
-            }
-        };
+        let look = context.changes.clone().look(move || looks.look());
         let keep = keep(Arc::clone(binding), Places::of(context), attempt);
         Self {
             _look: AbortOnDropHandle::new(context.control.spawn(look)),

@@ -200,12 +200,10 @@ impl Binding {
         });
     }
 
-    /// Looks at the files that hops need.
-    fn look(&self) {
+    /// Looks at the files that hops need; true if what they lack has changed.
+    fn look(&self) -> bool {
         let lack = self.hops.iter().find_map(|hop| hop.lack(&self.secrets)).map(Arc::new);
-        if self.lack.swap(lack.clone()) != lack {
-            self.changes.notify();
-        }
+        self.lack.swap(lack.clone()) != lack
     }
 }
 

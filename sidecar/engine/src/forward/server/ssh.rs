@@ -11,11 +11,7 @@ mod logins;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use russh::{
-    ChannelOpenFailure, Preferred, SshId,
-    keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey},
-    server,
-};
+use russh::{ChannelOpenFailure, Preferred, SshId, keys::PrivateKey, server};
 use tokio::{
     net::TcpStream,
     runtime::Handle,
@@ -28,7 +24,7 @@ use super::session::{Refusal, Session};
 use crate::{
     protocol::ClientFault,
     socket::Socket,
-    ssh::{CHANNEL_MESSAGES, CIPHERS, ChannelStream, Traffic},
+    ssh::{ALGORITHMS, CHANNEL_MESSAGES, CIPHERS, ChannelStream, Traffic},
     stream::Stream,
 };
 use guest::{Guest, Wish};
@@ -49,16 +45,6 @@ const CHANNELS_LIMIT: usize = 4_096;
 const WISHES: usize = 64;
 /// How often a session is looked at for channels that stall.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
-
-/// Signatures of host keys and users; none uses SHA-1.
-const KEYS: [Algorithm; 6] = [
-    Algorithm::Ed25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-];
 
 /// Serves one client to its end.
 pub(super) async fn serve(session: Session, client: Stream) -> Result<(), ClientFault> {
@@ -128,7 +114,7 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
         Wish::Carry { peer, address, port } => {
             let Ok((origin, peer)) = accepted(peer) else { return };
             let opened = handle.channel_open_forwarded_tcpip(address, port.into(), origin.0, origin.1).await;
-            // A peer that the client doesn't want is reset, as if nobody listened.
+            // A peer that the client doesn't want finds its connection closed.
             let Ok(channel) = opened else { return };
             let client = ChannelStream::new(channel, traffic, Handle::current());
             session.copy(Stream::Layered(Box::new(client)), Stream::Tcp(peer)).await;
@@ -162,22 +148,20 @@ fn config(key: PrivateKey, logins: &Logins) -> server::Config {
         inactivity_timeout: None,
         keepalive_interval: Some(KEEP_ALIVE),
         keepalive_max: UNANSWERED,
-        preferred: Preferred { key: Cow::Borrowed(&KEYS), cipher: Cow::Borrowed(&CIPHERS), ..Preferred::DEFAULT },
+        preferred: Preferred { key: Cow::Borrowed(&ALGORITHMS), cipher: Cow::Borrowed(&CIPHERS), ..Preferred::DEFAULT },
         ..server::Config::default()
     }
 }
 
 impl From<russh::Error> for ClientFault {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the errors of another crate, most of which mean the same here")]
     fn from(error: russh::Error) -> Self {
-        let is_gone = matches!(error, russh::Error::Disconnect | russh::Error::HUP);
-        let is_silent = matches!(error, russh::Error::KeepaliveTimeout);
-        let is_garbage = matches!(error, russh::Error::Version);
-        match (error, is_gone, is_silent, is_garbage) {
-            (russh::Error::IO(error), ..) => Self::Io(error),
-            (_, true, ..) => Self::TooSlow("the client left"),
-            (_, _, true, _) => Self::TooSlow("the client no longer answers"),
-            (_, _, _, true) => Self::Garbage("speaks no SSH"),
-            (error, ..) => Self::Io(std::io::Error::other(error)),
+        match error {
+            russh::Error::IO(error) => Self::Io(error),
+            russh::Error::Disconnect | russh::Error::HUP => Self::TooSlow("the client left"),
+            russh::Error::KeepaliveTimeout => Self::TooSlow("the client no longer answers"),
+            russh::Error::Version => Self::Garbage("speaks no SSH"),
+            error => Self::Io(std::io::Error::other(error)),
         }
     }
 }
