@@ -21,7 +21,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api,
-    api::{ListParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::json;
 
@@ -83,7 +83,7 @@ fn an_uninstalled_release_takes_its_forwards_along_and_hangs_on_nothing() {
     let (release, namespace) = RELEASE;
     helm.run(&admin, &values, &["install", release, &chart(), "--namespace", namespace, "--create-namespace"]);
     let mut operator = Operator::start_installed(&cluster, &[]);
-    let scene = Scene::of(cluster.namespace(), NEVER);
+    let mut scene = Scene::of(cluster.namespace(), NEVER);
     let target = Target::letter('A');
     let edge = || json!({"gateway": {"name": "edge"}});
     scene.apply_ready(&[
@@ -91,9 +91,12 @@ fn an_uninstalled_release_takes_its_forwards_along_and_hangs_on_nothing() {
         &forward("left", ports::free(), &[&target], edge()),
         &forward("right", ports::free(), &[&target], edge()),
     ]);
-    // The garbage collector looks for new kinds every half minute; from then on it follows what they own.
-    scene.delete::<PortForward>("own");
+    // The garbage collector looks for new kinds every half minute. Only one that has found ours lets go of an object
+    // that is to outlive what it owns.
+    block_on(scene.api::<PortForward>().delete("own", &DeleteParams::foreground())).expect("delete own");
+    scene.await_gone::<PortForward>("own");
     scene.await_gone::<Deployment>("own-forward");
+    scene.judge_rights();
     helm.run(&admin, &values, &["uninstall", release, "--namespace", namespace]);
     operator.process().terminate();
     operator.process().await_exit(SOON);
