@@ -5,6 +5,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::{Mutex, Once},
+    time::{Duration, Instant},
 };
 
 use fairlead_config::HostPort;
@@ -47,13 +48,39 @@ pub(crate) fn host_port(address: SocketAddr) -> HostPort {
     HostPort::new(address.ip().to_string(), address.port())
 }
 
-/// Waits until `holds`, and fails with `what` after ten seconds.
-pub(crate) async fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+/// Waits until `holds`, and fails with `what` after twenty seconds.
+pub(crate) async fn await_that(what: &str, holds: impl FnMut() -> bool) {
+    await_within(Duration::from_secs(20), what, holds).await;
+}
+
+/// Waits until `holds`, and fails with `what` after `limit`.
+pub(crate) async fn await_within(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
     while !holds() {
-        assert!(std::time::Instant::now() < deadline, "not within ten seconds: {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// What the system knows of one connection of this machine (proc_net_tcp(5)).
+pub(crate) struct Row {
+    pub(crate) local: u16,
+    pub(crate) remote: u16,
+    pub(crate) is_established: bool,
+    /// Bytes that the peer has not acknowledged.
+    pub(crate) under_way: u32,
+}
+
+/// Every connection of this machine over IPv4.
+pub(crate) fn connections() -> Vec<Row> {
+    let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.rsplit_once(':').unwrap().1, 16).unwrap();
+    let row = |line: &str| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let under_way = u32::from_str_radix(columns[4].split_once(':').unwrap().0, 16).unwrap();
+        Row { local: port(columns[1]), remote: port(columns[2]), is_established: columns[3] == "01", under_way }
+    };
+    text.lines().skip(1).map(row).collect()
 }
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Engine, EngineOptions, ForwardStats, Plan,
-    testing::{await_that, host_port},
+    testing::{await_that, await_within, connections, host_port},
 };
 
 mod chains;
