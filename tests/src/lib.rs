@@ -8,6 +8,7 @@ pub mod clients;
 pub mod cluster;
 pub mod datagrams;
 pub mod deadline;
+pub mod far;
 pub mod golden;
 pub mod manifests;
 pub mod objects;
