@@ -14,6 +14,7 @@ pub mod manifests;
 pub mod objects;
 pub mod operator;
 pub mod operator_side;
+pub mod passage;
 pub mod ports;
 pub mod proxies;
 pub mod scale;

@@ -28,6 +28,17 @@ pub fn listener_on(port: u16) -> Option<u64> {
     })
 }
 
+/// Whether the peers of every connection accepted at this port have all that was sent to them.
+pub(crate) fn is_all_acknowledged(port: u16) -> bool {
+    let text = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    text.lines().skip(1).all(|line| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, local, _, _, queues, ..] = columns[..] else { return true };
+        let is_of_port = local.rsplit_once(':').is_some_and(|(_, hex)| u16::from_str_radix(hex, 16).ok() == Some(port));
+        !is_of_port || queues.starts_with("00000000:")
+    })
+}
+
 /// Whether a UDP socket is bound to this port.
 pub fn takes_datagrams(port: u16) -> bool {
     ["/proc/net/udp", "/proc/net/udp6"].iter().any(|table| {

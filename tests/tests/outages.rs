@@ -11,7 +11,9 @@ use fairlead_tests::{
     datagrams,
     deadline::{SOON, await_condition, until},
     far::{self, Client},
+    passage::Passage,
     ports,
+    proxies::Proxy,
     sshd::Sshd,
     targets::Target,
 };
@@ -86,4 +88,64 @@ fn after_two_minutes_streams_and_datagrams_are_back_within_thirty_seconds() {
 #[test]
 fn after_six_seconds_streams_and_datagrams_are_back_within_two() {
     outage(Duration::from_secs(6), Duration::from_secs(2));
+}
+
+/// Servers of ours that connect onward, by the hop to go through each.
+fn first_hops() -> (Vec<Fairlead>, Vec<String>) {
+    let schemes = ["socks5://", "http://", "relay://", "ss://aes-256-gcm:s3cret@"];
+    let serve = |scheme: &str| {
+        let (port, is_ss) = (ports::free(), scheme.starts_with("ss"));
+        let options = if is_ss { "" } else { "anonymous=true&" };
+        let url = format!("{scheme}127.0.0.1:{port}?{options}allow_targets=127.0.0.0/8");
+        let server = Fairlead::run(&["run", "-L", &url]);
+        server.await_listening(port);
+        (server, format!("{scheme}127.0.0.1:{port}"))
+    };
+    schemes.map(serve).into_iter().unzip()
+}
+
+/// Nobody but the first hop can know of it, unless something is asked of the second one end to end.
+#[test]
+#[allow(clippy::print_stderr, reason = "when it is noticed is what the test is about")]
+fn a_second_hop_that_vanishes_behind_a_living_first_one_is_noticed_within_45_seconds() {
+    const LIMIT: Duration = Duration::from_secs(45);
+    /// What a timer may be late by, and an attempt takes.
+    const GRACE: Duration = Duration::from_secs(4);
+    let (target, echo) = (Target::letter('A'), datagrams::Target::start('A'));
+    let (socks5, (_servers, firsts)) = (ports::free(), first_hops());
+    let _second = far::server(socks5);
+    let passage = Passage::to(socks5);
+    let [plain, mbind] = ["", "?mbind=true"].map(|options| format!("socks5://127.0.0.1:{}{options}", passage.port));
+    let way = |name: &'static str, scheme: &str, hops: [&str; 2], target| {
+        let (fairlead, port) = far::forward(scheme, &hops, target);
+        let client = if scheme == "rudp" { Client::of_datagrams(port) } else { Client::Streams(port) };
+        Way { name, _fairlead: fairlead, client, by_ssh: false }
+    };
+    let names = ["rtcp behind socks5", "rtcp behind http", "rtcp behind relay", "rtcp behind ss"];
+    let streams = names.into_iter().zip(&firsts);
+    let mut ways: Vec<Way> =
+        streams.map(|(name, first)| way(name, "rtcp", [first, &plain], target.address())).collect();
+    ways.push(way("rudp behind socks5", "rudp", [&firsts[0], &plain], echo.address));
+    ways.push(way("rtcp with MBIND behind socks5", "rtcp", [&firsts[0], &mbind], target.address()));
+    // Of others no keep-alive is asked: here it is the session that notices.
+    let others = Proxy::microsocks(None);
+    ways.extend(others.iter().map(|first| {
+        let first = format!("socks5://{}", first.address());
+        way("rtcp with MBIND behind microsocks", "rtcp", [&first, &mbind], target.address())
+    }));
+    for way in &ways {
+        await_condition(way.name, SOON, || way.client.is_answered());
+    }
+    passage.vanish();
+    let vanished = Instant::now();
+    thread::scope(|scope| {
+        for way in &ways {
+            scope.spawn(move || {
+                await_condition(way.name, LIMIT + GRACE, || way.client.is_answered());
+                let lost_for = vanished.elapsed();
+                eprintln!("{}: served {lost_for:.2?} after its far hop had vanished", way.name);
+                assert!(lost_for > Duration::from_secs(10), "{} was lost at all", way.name);
+            });
+        }
+    });
 }

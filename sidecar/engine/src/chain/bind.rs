@@ -7,7 +7,6 @@ use std::{
 };
 
 use fairlead_config::HostPort;
-use socket2::TcpKeepalive;
 use tokio::time::timeout;
 
 use super::Hop;
@@ -45,11 +44,6 @@ pub(crate) enum BindError {
     /// It was not reached, or answered nonsense.
     #[error("{0}")]
     Failed(DialError),
-}
-
-/// Found out after 15 + 4 × 5 s.
-pub(super) fn keep_alive() -> TcpKeepalive {
-    TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(4)
 }
 
 /// Asks one of the last hop's nodes to listen at `address`; dialling it takes at most `patience`.

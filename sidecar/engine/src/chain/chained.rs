@@ -44,6 +44,11 @@ impl Chained {
         Path::whole(Arc::clone(&self.hops.load()))
     }
 
+    /// Through all hops, for connections that may wait for hours.
+    pub(crate) fn waiting(&self) -> Path {
+        Path::waiting(Arc::clone(&self.hops.load()))
+    }
+
     /// Through all hops, for datagrams.
     pub(crate) fn watched(&self) -> Path {
         Path::watched(Arc::clone(&self.hops.load()))

@@ -205,7 +205,7 @@ impl Shared {
             timeout,
             judges: self.judges.clone(),
             secrets: Arc::clone(&self.secrets),
-            path: self.chain.whole(),
+            path: self.chain.waiting(),
         }
     }
 

@@ -151,7 +151,10 @@ impl Binding {
             timeout: Duration::MAX,
             judges: self.judges.clone(),
             secrets: Arc::clone(&self.secrets),
-            path: Path::to_far_end(Arc::clone(&self.hops)),
+            path: match self.what {
+                Listen::Datagrams => Path::watched(Arc::clone(&self.hops)),
+                Listen::Peer | Listen::Peers => Path::waiting(Arc::clone(&self.hops)),
+            },
         }
     }
 

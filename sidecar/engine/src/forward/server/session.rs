@@ -18,7 +18,7 @@ use super::{Running, Shared, handshakes::Place};
 use crate::{
     accept::Accepted,
     chain,
-    dial::{DialCause, race},
+    dial::{DialCause, race, watch_idle},
     plan::ServerProtocol,
     protocol::ClientFault,
     relay::{ByteCounters, relay_streams},
@@ -144,10 +144,13 @@ impl Session {
         reached.map_err(|error| Refusal::Failed(error.cause))
     }
 
-    /// The very addresses that were judged are dialled, whatever the name stands for by then.
+    /// The very addresses that were judged are dialled, whatever the name stands for by then. Clients that wait for what
+    /// is behind a further hop hear from nobody but us that it has vanished.
     async fn directly(&self, address: &HostPort) -> Result<Stream, Refusal> {
         let allowed = self.allowed(address).await?;
-        race(allowed).await.map(Stream::Tcp).map_err(Refusal::Failed)
+        let socket = race(allowed).await.map_err(Refusal::Failed)?;
+        watch_idle(&socket);
+        Ok(Stream::Tcp(socket))
     }
 
     /// What the last hop is asked for: a name only where it doesn't matter which address that is.
