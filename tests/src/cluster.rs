@@ -46,7 +46,7 @@ pub use kubelet::Kubelet;
 pub use namespace::TempNamespace;
 pub use objects::{Kind, Objects};
 pub use programs::helm;
-pub use proxy_pod::{ProxyPod, proxy_pod};
+pub use proxy_pod::{PROXY_ARGUMENTS, ProxyPod, proxy_pod};
 pub(crate) use proxy_pod::{free_address, status as pod_status};
 pub use volumes::Mounting;
 

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use fairlead_api::{PortForward, render::key_of};
-use fairlead_config::Report;
+use fairlead_config::{ForwardState, Report};
 
 use super::pods::PodFacts;
 use crate::objects::{Reference, references_of};
@@ -29,12 +29,14 @@ pub(super) fn explained<'a>(object: &PortForward, pod: &PodFacts, report: &'a Re
     let (Some(unmounted), Some(lacking)) = (unmounted, lacking) else { return Cow::Borrowed(report) };
     let mut report = report.clone();
     let forward = &mut report.forwards[lacking];
+    let meanwhile = if forward.state == ForwardState::Listening { "; until then it goes on as it was" } else { "" };
     let (reason, what_follows) = match object.spec.sidecar {
         Some(_) => ("PodRestartRequired", "make the pod anew, with the present sidecar"),
         None => ("Pending", "it is being replaced by one that does"),
     };
     forward.reason = Some(reason.to_owned());
-    forward.message = Some(format!("pod {} doesn't mount {}: {what_follows}", pod.name, unmounted.said()));
+    let unmounted = unmounted.said();
+    forward.message = Some(format!("pod {} doesn't mount {unmounted}: {what_follows}{meanwhile}", pod.name));
     Cow::Owned(report)
 }
 
@@ -71,6 +73,18 @@ mod tests {
         let report = reported(reason);
         let forward = explained(&object(place), &pod, &report).forwards[0].clone();
         (forward.reason.unwrap(), forward.message.unwrap())
+    }
+
+    #[test]
+    fn a_pod_that_serves_on_until_it_is_replaced_says_so() {
+        let mut report = reported(MISSING);
+        report.forwards[0].state = ForwardState::Listening;
+        let pod = PodFacts { name: "web-0".to_owned(), ..PodFacts::default() };
+        let message = explained(&object("gateway"), &pod, &report).forwards[0].message.clone().unwrap();
+        assert!(
+            message.ends_with("it is being replaced by one that does; until then it goes on as it was"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -134,6 +134,8 @@ pub enum RefusedReason {
     PortConflict,
     /// A value is out of its range.
     InvalidSpec,
+    /// The directory of a Secret or ConfigMap that it names isn't there; what ran before goes on.
+    CredentialsMissing,
 }
 
 impl RefusedReason {
@@ -143,6 +145,7 @@ impl RefusedReason {
             Self::ProxyTooOld => "ProxyTooOld",
             Self::PortConflict => "PortConflict",
             Self::InvalidSpec => "InvalidSpec",
+            Self::CredentialsMissing => "CredentialsMissing",
         }
     }
 }

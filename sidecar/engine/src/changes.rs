@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
 
 /// How often files are looked at without a client.
-const LOOK_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_secs(2);
 
 /// A cloneable bell; ringing it never blocks.
 #[derive(Debug, Clone)]

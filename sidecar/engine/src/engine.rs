@@ -1,6 +1,8 @@
 //! `Engine`: runs a plan, goes over to the next one by difference, and says how it goes.
 //! Called by the command line and, through it, by the operator's pushes; knows neither files nor Kubernetes.
 
+mod awaited;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -18,6 +20,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use self::awaited::Awaited;
 use crate::{
     accept::ServeControl,
     changes::Changes,
@@ -73,6 +76,7 @@ pub(crate) struct State {
     draining: JoinSet<()>,
     /// Nothing is started any more.
     shut_down: bool,
+    awaited: Option<Awaited>,
 }
 
 /// One planned forward and what became of it.
@@ -117,13 +121,20 @@ impl Engine {
 
     /// Goes over to `plan`. What did not change is not touched; a listener that can't be opened is tried again
     /// later, and the report says so.
-    pub fn apply(&self, mut plan: Plan) {
+    pub fn apply(&self, plan: Plan) {
         let mut state = self.state();
         if state.shut_down {
             return;
         }
+        self.go_over(&mut state, plan);
+        drop(state);
+        self.context.changes.notify();
+    }
+
+    fn go_over(&self, state: &mut State, mut plan: Plan) {
         let running = state.forwards.iter().map(|(key, running)| (key.clone(), running.planned())).collect();
         plan.keep_what_is_not_understood(&running);
+        self.keep_what_lacks(state, &mut plan);
         let difference = difference(&running, &plan.forwards);
         for key in &difference.stop {
             if let Some(stopped) = state.forwards.remove(key) {
@@ -131,7 +142,7 @@ impl Engine {
                     started.plan.recipe.is_datagram()
                         && stopped.plan.excludes(started.plan.recipe, &started.plan.listen)
                 });
-                self.drain(&mut state, stopped, if makes_way { Duration::ZERO } else { self.drain_timeout });
+                self.drain(state, stopped, if makes_way { Duration::ZERO } else { self.drain_timeout });
             }
         }
         for key in &difference.update {
@@ -149,8 +160,6 @@ impl Engine {
             running.digest = plan.forwards.get(key).map(|planned| planned.digest.clone()).unwrap_or_default();
         }
         state.plan = plan;
-        drop(state);
-        self.context.changes.notify();
     }
 
     /// Replaces what stands in for files that a configuration names; do it before `apply`.
@@ -178,6 +187,7 @@ impl Engine {
         let mut draining = {
             let mut state = self.state();
             state.shut_down = true;
+            state.awaited = None;
             for (_, stopped) in std::mem::take(&mut state.forwards) {
                 self.drain(&mut state, stopped, self.drain_timeout);
             }
@@ -254,6 +264,11 @@ impl Running {
             Err(error) => tracing::debug!(forward = %key, %error, "not listening"),
         }
         Self { plan: planned.plan.clone(), digest: planned.digest.clone(), listener, retry: None }
+    }
+
+    /// Whether clients are served, as far as it can be known here.
+    fn serves(&self) -> bool {
+        self.listener.as_ref().is_ok_and(|forward| forward.lack().is_none())
     }
 
     fn planned(&self) -> Planned {

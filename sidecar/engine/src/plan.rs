@@ -2,6 +2,7 @@
 //! the engine runs the difference of two plans. A forward that can't be planned is refused alone.
 
 mod hop;
+mod keep;
 mod recipe;
 mod server;
 
@@ -80,17 +81,6 @@ impl Plan {
             }
         }
         plan
-    }
-
-    /// A forward that runs, and whose new version this proxy is too old for, goes on as it is: to stop it would make
-    /// an upgrade of the operator an outage.
-    pub(crate) fn keep_what_is_not_understood(&mut self, running: &BTreeMap<ForwardKey, Planned>) {
-        let too_old = self.refused.iter().filter(|refused| refused.reason == RefusedReason::ProxyTooOld);
-        for refused in too_old {
-            if let Some(planned) = running.get(&refused.key) {
-                self.forwards.insert(refused.key.clone(), planned.clone());
-            }
-        }
     }
 
     /// The forwards that were refused, with their reasons.
@@ -301,17 +291,6 @@ mod tests {
         let mut newer = forward("a", HostPort::new("", 1), &[1]);
         newer.scheme = "warp".to_owned();
         assert_eq!(plan(vec![newer]).refused[0].reason, RefusedReason::ProxyTooOld);
-    }
-
-    #[test]
-    fn a_forward_whose_new_version_is_not_understood_goes_on_as_it_is() {
-        let old = plan(vec![forward("a", HostPort::new("", 1), &[1])]);
-        let mut newer = forward("a", HostPort::new("", 1), &[1]);
-        newer.scheme = "warp".to_owned();
-        let mut new = plan(vec![newer]);
-        new.keep_what_is_not_understood(&old.forwards);
-        assert_eq!(difference(&old.forwards, &new.forwards), Difference::default());
-        assert_eq!(new.refused.len(), 1, "and is reported");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use fairlead_config::{
-    ForwardKey, ForwardReport, ForwardState, HostPort, NodeReport, NodeRole, NodeState, REPORT_VERSION, Refused, Report,
+    ForwardKey, ForwardReport, ForwardState, HostPort, NodeReport, NodeRole, NodeState, REPORT_VERSION, Refused,
+    RefusedReason, Report,
 };
 
 use crate::{
@@ -117,18 +118,18 @@ pub(crate) fn stats(state: &State) -> Vec<ForwardStats> {
 fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) -> ForwardReport {
     let (key, digest) = (key.clone(), running.digest.clone());
     match (&running.listener, refused) {
-        (Ok(forward), None) if forward.lack().is_some() => ForwardReport {
+        (Ok(forward), _) if forward.lack().is_some() => ForwardReport {
             key,
             digest,
             bound: None,
             state: ForwardState::Failed,
             listening: None,
-            reason: Some("CredentialsMissing".to_owned()),
+            reason: Some(RefusedReason::CredentialsMissing.as_str().to_owned()),
             message: forward.lack(),
             nodes: forward.nodes(),
         },
-        (Ok(forward), None) if forward.standing().is_some_and(|standing| standing.held().is_none()) => {
-            not_held(key, digest, forward)
+        (Ok(forward), _) if forward.standing().is_some_and(|standing| standing.held().is_none()) => {
+            not_held(key, digest, forward, refused)
         }
         (Ok(forward), _) => ForwardReport {
             key,
@@ -155,10 +156,11 @@ fn of_running(key: &ForwardKey, running: &Running, refused: Option<&Refused>) ->
 }
 
 /// A forward that does not hold its port at the far end, or not yet.
-fn not_held(key: ForwardKey, digest: String, forward: &Forwarding) -> ForwardReport {
+fn not_held(key: ForwardKey, digest: String, forward: &Forwarding, refused: Option<&Refused>) -> ForwardReport {
     let unknown = || (ForwardState::Unknown, None, None);
     let (state, reason, message) = forward.standing().map_or_else(unknown, |standing| standing.said());
-    let reason = reason.map(str::to_owned);
+    let reason = refused.map(|refused| refused.reason.as_str()).or(reason).map(str::to_owned);
+    let message = refused.map(|refused| refused.message.clone()).or(message);
     ForwardReport { key, digest, state, listening: None, bound: None, reason, message, nodes: forward.nodes() }
 }
 

@@ -31,6 +31,19 @@ const ETC: &str = "/etc/";
 /// How long a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// As a sidecar is run, but with its ConfigMap where [`proxy_pod`] mounts it.
+pub const PROXY_ARGUMENTS: [&str; 9] = [
+    "proxy",
+    "--config",
+    "/config/config.yaml",
+    "--admin-addr",
+    ":19443",
+    "--admin-ca",
+    "/config/ca.crt",
+    "--metrics-addr",
+    ":19444",
+];
+
 /// A Pod and its process; dropping it kills the process and leaves the object.
 pub struct ProxyPod {
     name: String,

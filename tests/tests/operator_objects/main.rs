@@ -7,6 +7,7 @@ mod moves;
 mod names;
 mod quota;
 mod references;
+mod replaced;
 mod replicas;
 mod restart;
 mod servers;

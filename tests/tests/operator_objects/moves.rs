@@ -1,11 +1,11 @@
 //! A PortForward that moves from one proxy to another is served there and leaves nothing where it was.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use fairlead_api::PortForward;
 use fairlead_tests::{
     clients::ask,
-    cluster::{CLUSTER_SOON, Kubelet, proxy_pod},
+    cluster::{CLUSTER_SOON, Kubelet, PROXY_ARGUMENTS, proxy_pod},
     deadline::{SOON, await_condition, await_some},
     operator::condition,
     ports,
@@ -18,20 +18,7 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use crate::what::await_made;
-
-/// As a sidecar is run, but with its ConfigMap where [`proxy_pod`] mounts it.
-const ARGUMENTS: [&str; 9] = [
-    "proxy",
-    "--config",
-    "/config/config.yaml",
-    "--admin-addr",
-    ":19443",
-    "--admin-ca",
-    "/config/ca.crt",
-    "--metrics-addr",
-    ":19444",
-];
+use crate::what::{await_made, behind, refuses};
 
 const OWN: [&str; 3] = ["ConfigMap db-forward", "Deployment db-forward", "Service db"];
 const SHARED: [&str; 3] = ["ConfigMap edge-gateway", "Deployment edge-gateway", "Service db"];
@@ -39,7 +26,7 @@ const SIDECAR: [&str; 1] = ["ConfigMap shop-sidecar"];
 
 fn application(scene: &Scene<'_>) {
     let labels = json!({"fairlead.dev/sidecar": "shop"});
-    scene.create::<Pod>(proxy_pod("shop", &labels, "shop-sidecar", &ARGUMENTS)).expect("a Pod");
+    scene.create::<Pod>(proxy_pod("shop", &labels, "shop-sidecar", &PROXY_ARGUMENTS)).expect("a Pod");
 }
 
 fn address_of(kubelet: &Kubelet, pod: &str, port: u16) -> SocketAddr {
@@ -106,32 +93,18 @@ fn a_gateway_that_loses_a_member_goes_on_and_one_that_loses_the_last_goes() {
     await_made(&scene, &left);
 }
 
-/// Where the Service leads: the name of the proxy, and its ready pods, as kube-proxy would have them.
-fn behind(scene: &Scene<'_>, name: &str) -> Option<(String, Vec<Ipv4Addr>)> {
-    let service: Service = scene.find(name)?;
-    let proxy = service.spec?.selector?.remove("fairlead.dev/proxy")?;
-    let pods = scene.list::<Pod>(&format!("fairlead.dev/proxy={proxy}"));
-    let is_ready = |pod: &Pod| {
-        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    };
-    let ready = pods.iter().filter(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
-    let ips = ready.filter_map(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok());
-    Some((proxy, ips.collect()))
-}
-
 /// Follows the Service as clients do, until it leads to a proxy and `done`; answers how often it was asked in vain.
 fn refused_until(scene: &Scene<'_>, port: u16, proxy: &str, done: impl Fn() -> bool) -> usize {
     let mut refused = 0;
     await_condition(&format!("the Service to lead to {proxy}"), CLUSTER_SOON, || {
-        let (leads_to, pods) = behind(scene, "db").expect("the Service");
+        let (leads_to, _) = behind(scene, "db").expect("the Service");
         if leads_to == proxy {
             let object: PortForward = scene.find("db").expect("the PortForward");
             let present = condition(&object, "Programmed").expect("Programmed");
             let said = (present.status.as_str(), present.observed_generation);
             assert_eq!(said, ("True", object.metadata.generation), "turned before the new proxy ran it");
         }
-        refused += usize::from(pods.first().is_none_or(|ip| ask((*ip, port)).is_err()));
+        refused += usize::from(refuses(scene, "db", port));
         leads_to == proxy && done()
     });
     refused

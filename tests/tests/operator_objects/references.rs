@@ -38,7 +38,7 @@ fn revision(deployment: &Deployment) -> u32 {
     revision.expect("a revision").parse().expect("a number")
 }
 
-fn secrets_of(deployment: &Deployment) -> Vec<&str> {
+pub(crate) fn secrets_of(deployment: &Deployment) -> Vec<&str> {
     let spec = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let volumes = spec.into_iter().flat_map(|spec| spec.volumes.iter().flatten());
     volumes.filter_map(|volume| volume.secret.as_ref()?.secret_name.as_deref()).collect()

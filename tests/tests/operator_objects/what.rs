@@ -1,7 +1,10 @@
 //! What there is in a namespace, in words that tests compare.
 
+use std::net::Ipv4Addr;
+
 use fairlead_api::PortForward;
 use fairlead_tests::{
+    clients::ask,
     cluster::{CLUSTER_SOON, Kind, Objects},
     deadline::await_condition,
     operator::condition,
@@ -56,6 +59,28 @@ pub(crate) fn await_made(scene: &Scene<'_>, wanted: &[&str]) {
 /// Waits until nothing is left of any PortForward.
 pub(crate) fn await_nothing(namespace: &Objects) {
     await_condition("nothing to be left", CLUSTER_SOON, || all(namespace).is_empty());
+}
+
+/// Where the Service leads: the name of the proxy, and its ready pods, as kube-proxy would have them.
+pub(crate) fn behind(scene: &Scene<'_>, name: &str) -> Option<(String, Vec<Ipv4Addr>)> {
+    let service: Service = scene.find(name)?;
+    let proxy = service.spec?.selector?.remove("fairlead.dev/proxy")?;
+    let pods = scene.list::<Pod>(&format!("fairlead.dev/proxy={proxy}"));
+    let is_ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let ready = pods.iter().filter(|pod| is_ready(pod) && pod.metadata.deletion_timestamp.is_none());
+    let ips = ready.filter_map(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok());
+    Some((proxy, ips.collect()))
+}
+
+/// Comes to the Service as a client does; true if nobody serves it.
+pub(crate) fn refuses(scene: &Scene<'_>, name: &str, port: u16) -> bool {
+    let ready = || behind(scene, name).map(|(_, pods)| pods).unwrap_or_default();
+    let Some(pod) = ready().first().copied() else { return true };
+    // A pod that is told to end serves on, in a real cluster, until nobody is sent there any more.
+    ask((pod, port)).is_err() && ready().contains(&pod)
 }
 
 /// An object as it is, down to its resource version.

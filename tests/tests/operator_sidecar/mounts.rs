@@ -34,4 +34,14 @@ fn a_forward_whose_pod_does_not_mount_its_secret_asks_for_a_new_pod() {
     scene.delete::<Pod>("old");
     scene.create::<Pod>(application_beside("new", &forward)).expect("a Pod");
     scene.await_ready("db");
+
+    // Named anew, it stops nothing that runs.
+    forward["spec"]["chain"][0]["credentials"] = json!({"secretRef": {"name": "other"}});
+    scene.apply::<PortForward>(&forward);
+    let goes_on = scene.await_object("db", "PodRestartRequired", |object: &PortForward| {
+        says(object, "Programmed") == ("False", "PodRestartRequired")
+    });
+    let message = &condition(&goes_on, "Ready").expect("Ready").message;
+    assert!(message.starts_with("pod new doesn't mount Secret \"other\": make the pod anew"), "{message}");
+    assert!(message.ends_with("; until then it goes on as it was"), "{message}");
 }

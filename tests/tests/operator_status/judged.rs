@@ -3,7 +3,7 @@
 
 use fairlead_api::PortForward;
 use fairlead_tests::{
-    cluster::{Objects, proxy_pod},
+    cluster::{Objects, PROXY_ARGUMENTS, proxy_pod},
     operator::{await_condition_of, condition},
     ports,
     scene::{AT_ONCE, Scene, forward, operated},
@@ -77,18 +77,7 @@ fn what_the_operator_writes_is_judged_as_documented() {
     let (target, mut dead) = (Target::letter('A'), Target::letter('B'));
     dead.kill();
     let labels = json!({"fairlead.dev/sidecar": "shop"});
-    let arguments = [
-        "proxy",
-        "--config",
-        "/config/config.yaml",
-        "--admin-addr",
-        ":19443",
-        "--admin-ca",
-        "/config/ca.crt",
-        "--metrics-addr",
-        ":19444",
-    ];
-    scene.create::<Pod>(proxy_pod("shop", &labels, "shop-sidecar", &arguments)).expect("a Pod");
+    scene.create::<Pod>(proxy_pod("shop", &labels, "shop-sidecar", &PROXY_ARGUMENTS)).expect("a Pod");
     judge(&scene, &with_pods(&target, &dead));
 
     // Without a kubelet no pod ever runs.

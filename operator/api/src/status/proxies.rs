@@ -53,8 +53,8 @@ impl Tally {
         let is_present = report.digest == digest || (report.digest.is_empty() && report.state == ForwardState::Refused);
         self.serving += u32::from(report.state == ForwardState::Listening);
         if !is_present {
-            // It goes on with the last rendering it understood, and says of the present one that it doesn't.
-            self.troubles.extend(is_too_old(report).then(|| trouble(report)));
+            // It goes on with the last rendering that it could run, and says of the present one why it can't.
+            self.troubles.extend(refuses_the_present(report).then(|| trouble(report)));
             return;
         }
         match report.state {
@@ -154,8 +154,10 @@ fn trouble(report: &ForwardReport) -> (String, String) {
     (reason, message)
 }
 
-fn is_too_old(report: &ForwardReport) -> bool {
-    report.reason.as_deref() == Some(RefusedReason::ProxyTooOld.as_str())
+/// Whether a proxy that runs an earlier rendering has seen the present one.
+fn refuses_the_present(report: &ForwardReport) -> bool {
+    let goes_on = [ForwardState::Listening, ForwardState::Standby].contains(&report.state);
+    report.reason.as_deref().is_some_and(|reason| goes_on || reason == RefusedReason::ProxyTooOld.as_str())
 }
 
 fn is_reason(text: &str) -> bool {

@@ -20,6 +20,7 @@ use crate::{
     testing::{Silent, await_that, closed, host_port},
 };
 
+mod credentials;
 mod relay_and_ss;
 
 /// What a SOCKS5 proxy does with a connection.
@@ -134,7 +135,7 @@ impl Bench {
 
     fn apply(&self, hops: &[Value], targets: &[&HostPort]) {
         let forward: Forward = serde_json::from_value(json!({
-            "key": {"namespace": "ns", "name": "f"}, "digest": "d", "scheme": "tcp", "targets": targets,
+            "key": {"namespace": "ns", "name": "f"}, "digest": json!(hops).to_string(), "scheme": "tcp", "targets": targets,
             "listen": host_port(self.listen), "chain": hops, "dialTimeout": "300ms", "strategy": "fifo",
             "failTimeout": "10m",
         }))
@@ -280,34 +281,6 @@ fn with_login(address: &HostPort) -> Value {
 fn login(user: &str, password: &str) -> SecretFiles {
     let file = |key: &str, value: &str| (format!("memory:/secrets/ns/bastion/{key}"), value.as_bytes().to_vec());
     [file("username", user), file("password", password)].into_iter().collect()
-}
-
-#[tokio::test]
-async fn a_login_is_read_when_a_hop_is_dialled_and_a_wrong_one_marks_the_hop() {
-    let (target, proxy) = (Peer::target(b'A').await, Peer::proxy(Does::ServeAnn).await);
-    let bench = Bench::new(&[with_login(&proxy.address)], &[&target.address]);
-    bench.engine.set_secrets(login("ann", "wrong!"));
-    assert_eq!(bench.ask().await, None);
-    assert_eq!(bench.states(), "1x 0-");
-    assert!(bench.error_of(0).contains("refuses the user or the password"), "{}", bench.error_of(0));
-    bench.engine.set_secrets(login("ann", "secret"));
-    assert_eq!(bench.ask().await, Some('A'), "the new password is used at once");
-    assert_eq!(bench.states(), "1+ 0+");
-}
-
-#[tokio::test]
-async fn a_missing_secret_marks_nobody_and_is_said_until_it_is_there() {
-    let (target, proxy) = (Peer::target(b'A').await, Peer::proxy(Does::ServeAnn).await);
-    let bench = Bench::new(&[with_login(&proxy.address)], &[&target.address]);
-    let report = || bench.engine.report().forwards.remove(0);
-    assert_eq!((report().state, report().reason.as_deref()), (ForwardState::Failed, Some("CredentialsMissing")));
-    let message = report().message.unwrap();
-    assert!(message.starts_with("hop 1: Secret \"bastion\""), "{message}");
-    assert_eq!(bench.ask().await, None);
-    assert_eq!(bench.states(), "1- 0-");
-    bench.engine.set_secrets(login("ann", "secret"));
-    await_that("it is found", || report().state == ForwardState::Listening).await;
-    assert_eq!(bench.ask().await, Some('A'));
 }
 
 #[tokio::test]

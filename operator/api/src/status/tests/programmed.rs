@@ -192,6 +192,18 @@ fn a_proxy_that_keeps_an_older_rendering_since_it_is_too_old_says_so() {
 }
 
 #[test]
+fn a_proxy_that_goes_on_until_one_mounts_the_new_secret_says_so() {
+    let goes_on = |forward: &mut ForwardReport| {
+        forward.digest = "older".to_owned();
+        forward.reason = Some("Pending".to_owned());
+        forward.message = Some("pod a doesn't mount Secret \"two\"".to_owned());
+    };
+    let scene = Scene::two_targets().proxy(goes_on);
+    assert_eq!(told(&scene), ["False/Pending", "False/Pending", "True/Pending", "False/NotStalled"]);
+    assert_eq!(condition(&scene.status(), "Programmed").message, "pod a doesn't mount Secret \"two\"");
+}
+
+#[test]
 fn an_earlier_object_of_the_same_name_says_nothing() {
     let mut scene = Scene::two_targets().dialled([1, 1]);
     scene.reports[0].forwards[0].key.uid = "earlier".to_owned();
