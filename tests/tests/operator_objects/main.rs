@@ -12,5 +12,6 @@ mod replicas;
 mod restart;
 mod servers;
 mod shared;
+mod ssh;
 mod suspension;
 mod what;
