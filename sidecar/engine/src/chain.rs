@@ -30,7 +30,7 @@ use crate::{
     ssh::Pool,
     stream::Stream,
 };
-pub(crate) use bind::{BindError, Bound, bind, listen};
+pub(crate) use bind::{BindError, Bound, Greeted, bind, greet, listen};
 pub(crate) use chained::Chained;
 pub(crate) use hop::Hop;
 

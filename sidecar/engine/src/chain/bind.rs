@@ -3,17 +3,17 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fairlead_config::HostPort;
-use tokio::time::timeout;
+use tokio::{io::AsyncReadExt, time::timeout};
 
-use super::Hop;
+use super::{Hop, reach as reach_node};
 use crate::{
     connect::{Dialer, connect},
     dial::{DialCause, DialError},
-    group::Dialing,
+    group::{Chosen, Dialing},
     protocol::{
         Fault,
         socks5::{self, Listen},
@@ -23,16 +23,23 @@ use crate::{
     stream::Stream,
 };
 
-/// How long the last hop may take to listen.
+/// How long the last hop may take to listen; on a connection that has waited, before a new one is tried.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const SPARE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A last hop that listens.
 pub(crate) struct Bound {
     pub(crate) stream: Stream,
     /// As the hop says; its host may be any of its addresses.
     pub(crate) address: HostPort,
-    /// The hop's node, as configured.
-    pub(crate) node: Arc<HostPort>,
+    pub(crate) node: Chosen,
+}
+
+/// A last hop that has been greeted, and asked for nothing yet.
+pub(crate) struct Greeted {
+    stream: Stream,
+    hop: Arc<Hop>,
+    node: Chosen,
 }
 
 /// Why the last hop does not listen.
@@ -59,6 +66,37 @@ pub(crate) async fn bind(
     Ok(Bound { stream, address, node: reached.node })
 }
 
+/// Greets a node of the last hop once more, within `patience`; whatever comes of it says nothing about the node.
+pub(crate) async fn greet(dialer: &Dialer, node: &Chosen, patience: Duration) -> Result<Greeted, DialError> {
+    let address = &node.node.address;
+    let (hop, below) = dialer.to_last_hop().ok_or_else(|| nowhere(address, "the chain has no hop"))?;
+    let below = Dialer { timeout: below.timeout.min(patience), ..below };
+    let stream = reach_node(below, Arc::clone(address)).await?;
+    Ok(Greeted { stream, hop, node: node.clone() })
+}
+
+impl Greeted {
+    /// Returns once the hop has ended it, or said something unasked.
+    pub(crate) async fn ended(&mut self) {
+        let _ = self.stream.read(&mut [0]).await;
+    }
+
+    /// Asks it to listen at `address`; none if the hop no longer serves this connection.
+    pub(crate) async fn bind(self, what: Listen, address: &HostPort) -> Option<Result<Bound, BindError>> {
+        let Self { mut stream, hop, node } = self;
+        let dialing = node.dialing(Instant::now());
+        match timeout(SPARE_LIMIT, socks5::listen(&mut stream, what, address)).await.ok()? {
+            Ok(address) => {
+                node.node.counters.connections.fetch_add(1, Relaxed);
+                dialing.answered_late();
+                Some(Ok(Bound { stream, address, node }))
+            }
+            Err(Fault::Address(cause)) => Some(Err(BindError::Refused(hop.error(&node.node.address, cause)))),
+            Err(Fault::Hop(_)) => None,
+        }
+    }
+}
+
 /// Asks one of the last hop's nodes to listen, where that is an SSH server; answers with its node, as configured.
 pub(crate) async fn listen(
     dialer: &Dialer,
@@ -76,29 +114,30 @@ pub(crate) async fn listen(
     };
     let asked = timeout(ANSWER_LIMIT, asked).await;
     let listening = reached.judged(asked.unwrap_or(Err(Fault::Hop(DialCause::Timeout(ANSWER_LIMIT)))))?;
-    Ok((listening, reached.node))
+    Ok((listening, Arc::clone(&reached.node.node.address)))
 }
 
 /// A node of the last hop that is asked to listen.
 struct Reached {
     hop: Arc<Hop>,
-    node: Arc<HostPort>,
+    node: Chosen,
     /// To be judged, once.
     dialing: Option<Dialing>,
 }
 
 async fn reach(dialer: &Dialer, address: &HostPort, patience: Duration) -> Result<(Reached, Stream), BindError> {
-    let nowhere = |text: &str| {
-        let cause = DialCause::Other(text.to_owned());
-        BindError::Failed(DialError::new(address.clone(), cause))
-    };
+    let nowhere = |text: &str| BindError::Failed(nowhere(address, text));
     let (hop, below) = dialer.to_last_hop().ok_or_else(|| nowhere("the chain has no hop"))?;
     let below = Dialer { timeout: below.timeout.min(patience), ..below };
     let reached = connect(&hop.group, &below, &hop.counters, &mut Ticket::default()).await;
     let (stream, dialing) =
         reached.map_err(|error| error.map_or_else(|| nowhere("the last hop has no node"), BindError::Failed))?.taken();
-    let node = Arc::clone(&dialing.node.address);
+    let node = dialing.chosen();
     Ok((Reached { hop, node, dialing: Some(dialing) }, stream))
+}
+
+fn nowhere(address: &HostPort, text: &str) -> DialError {
+    DialError::new(address.clone(), DialCause::Other(text.to_owned()))
 }
 
 impl Reached {
@@ -115,10 +154,10 @@ impl Reached {
             }
             Err(Fault::Address(cause)) => {
                 dialing.into_iter().for_each(Dialing::answered);
-                Err(BindError::Refused(self.hop.error(&self.node, cause)))
+                Err(BindError::Refused(self.hop.error(&self.node.node.address, cause)))
             }
             Err(Fault::Hop(cause)) => {
-                let error = self.hop.error(&self.node, cause);
+                let error = self.hop.error(&self.node.node.address, cause);
                 dialing.into_iter().for_each(|dialing| dialing.failed(&error));
                 Err(BindError::Failed(error))
             }

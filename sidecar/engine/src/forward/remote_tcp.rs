@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     accept_trouble,
-    remote::{Binding, Event, Keeper, Kind, Places, Setback, Standing, Turn, aborted},
+    remote::{Binding, Event, Keeper, Kind, Places, Setback, Spares, Standing, Turn, aborted},
 };
 use crate::{
     accept::{LoopGuard, ServeControl},
@@ -50,6 +50,7 @@ struct Shared {
     plan: ArcSwap<ForwardPlan>,
     group: Arc<Group>,
     load: Arc<Load>,
+    spares: Spares,
     clients: ClientCounters,
     /// One per worker.
     bytes: Vec<ByteCounters>,
@@ -67,6 +68,7 @@ impl RemoteTcp {
             plan: ArcSwap::from_pointee(plan.clone()),
             group: Arc::new(Group::new(key.to_string(), plan.rules, &plan.targets, context.changes.clone())),
             load: Places::of(context).load,
+            spares: Spares::default(),
             clients: ClientCounters::default(),
             bytes: (0..context.workers.len()).map(|_| ByteCounters::default()).collect(),
         });
@@ -110,6 +112,7 @@ impl RemoteTcp {
         self.health = None;
         self.shared.binding.control.stop();
         self.keeper = None;
+        self.shared.spares.forget();
         Arc::clone(&self.shared.binding.control)
     }
 
@@ -208,18 +211,17 @@ impl Shared {
 
 /// BIND: waits for the port's one peer, and serves it.
 async fn one_peer(shared: Arc<Shared>, turn: Turn) -> Setback {
-    let binding = &shared.binding;
-    let mut phases = binding.control.phases();
-    let peer = async {
-        let mut bound = binding.bind(turn.patience).await?;
-        let _ = turn.told.send(Event::Held(binding.address(&bound))).await;
-        socks5::peer(&mut bound.stream).await.map_err(Setback::lost)?;
-        Ok(bound.stream)
-    };
+    let mut phases = shared.binding.control.phases();
     let stream = tokio::select! {
-        found = peer => match found {
+        found = awaited_peer(&shared, &turn) => match found {
             Ok(stream) => stream,
-            Err(setback) => return setback,
+            Err(setback) => {
+                // Of a port that is not let go of yet nothing was lost.
+                if setback.kind != Kind::Busy {
+                    shared.spares.forget();
+                }
+                return setback;
+            }
         },
         () = turn.stop.cancelled() => return Setback::lost("stopped"),
     };
@@ -231,6 +233,20 @@ async fn one_peer(shared: Arc<Shared>, turn: Turn) -> Setback {
         () = aborted(&mut phases) => {}
     }
     Setback::lost("served")
+}
+
+async fn awaited_peer(shared: &Shared, turn: &Turn) -> Result<Stream, Setback> {
+    let Shared { binding, spares, .. } = shared;
+    let bound = match binding.bind_spare(spares).await {
+        Some(bound) => bound,
+        None => binding.bind(turn.patience).await,
+    };
+    let mut bound = bound?;
+    spares.prepare(binding, &bound.node);
+    let _ = turn.told.send(Event::Held(binding.address(&bound))).await;
+    socks5::peer(&mut bound.stream).await.map_err(Setback::lost)?;
+    spares.note_peer();
+    Ok(bound.stream)
 }
 
 /// MBIND: serves the port's peers until the session ends.

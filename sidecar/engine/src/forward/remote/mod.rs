@@ -4,6 +4,7 @@
 
 mod keeper;
 mod recovery;
+mod spare;
 #[cfg(test)]
 pub(super) mod test_server;
 
@@ -33,6 +34,7 @@ use crate::{
 };
 pub(crate) use keeper::Keeper;
 pub(crate) use recovery::Kind;
+pub(crate) use spare::Spares;
 
 /// A port at the far end of a chain, as one forward wants and perhaps holds it.
 pub(crate) struct Binding {
@@ -142,7 +144,7 @@ impl Binding {
     /// Asks the far end to listen.
     pub(crate) async fn bind(&self, patience: Duration) -> Result<Bound, Setback> {
         let bound = chain::bind(&self.far_dialer(), self.what, &self.listen, patience).await;
-        bound.map_err(|error| Setback { kind: kind(&error), message: error.to_string() })
+        bound.map_err(|error| Setback::of(&error))
     }
 
     fn far_dialer(&self) -> Dialer {
@@ -161,14 +163,14 @@ impl Binding {
     /// Asks the far end to listen, where that is an SSH server; answers where clients reach it, too.
     pub(crate) async fn listen(&self, patience: Duration) -> Result<(Listening, HostPort), Setback> {
         let listened = chain::listen(&self.far_dialer(), &self.listen, patience).await;
-        let (listening, node) = listened.map_err(|error| Setback { kind: kind(&error), message: error.to_string() })?;
+        let (listening, node) = listened.map_err(|error| Setback::of(&error))?;
         let address = self.reached_at(&node, listening.port());
         Ok((listening, address))
     }
 
     /// Where clients reach what was bound: the hop's own answer is often an address that only it can use.
     pub(crate) fn address(&self, bound: &Bound) -> HostPort {
-        self.reached_at(&bound.node, bound.address.port)
+        self.reached_at(&bound.node.node.address, bound.address.port)
     }
 
     fn reached_at(&self, node: &HostPort, port: u16) -> HostPort {
@@ -233,6 +235,10 @@ impl Standing {
 }
 
 impl Setback {
+    fn of(error: &BindError) -> Self {
+        Self { kind: kind(error), message: error.to_string() }
+    }
+
     pub(crate) fn lost(message: impl ToString) -> Self {
         Self { kind: Kind::Lost, message: message.to_string() }
     }

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used)]
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use fairlead_config::{ForwardState, HostPort};
 use serde_json::json;
@@ -14,7 +17,9 @@ use crate::{
     testing::{await_that, closed, host_port},
 };
 
-const SOON: std::time::Duration = std::time::Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
+/// How long something that shall not come is waited for.
+const NEVER: Duration = Duration::from_millis(300);
 
 /// One conversation through the far end's port; none if it is refused or cut.
 async fn ask(port: SocketAddr, question: &[u8]) -> Option<(u8, Vec<u8>)> {
@@ -232,6 +237,45 @@ async fn bind_is_spoken_as_gost_speaks_it_and_nothing_behind_its_reply_is_lost()
     assert_eq!(&word, b"Ahello-bind");
     // The port is asked for again, at once.
     play(&gost, &[hello, (bind, first_reply)]).await;
+}
+
+const HELLO: (&[u8], &[u8]) = (b"\x05\x03\x00\x02\x80", b"\x05\x00");
+const BIND: &[u8] = b"\x05\x02\x00\x01\x7f\x00\x00\x01\x52\x11";
+const LISTENS: &[u8] = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x52\x11";
+const PEER: &[u8] = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x92\x1e";
+
+/// A forward whose port is held, the connection that holds it, and the spare one.
+async fn held_with_a_spare(server: &TcpListener) -> (Bench, TcpStream, TcpStream) {
+    let address = host_port(server.local_addr().unwrap());
+    let bench = Bench::new("rtcp", 0x5211, &address, &[&closed()], json!({}));
+    let holding = play(server, &[HELLO, (BIND, LISTENS)]).await;
+    (bench, holding, play(server, &[HELLO]).await)
+}
+
+#[tokio::test]
+async fn the_next_peer_is_asked_for_on_a_connection_that_was_greeted_before_the_last_one_came() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_bench, mut holding, mut spare) = held_with_a_spare(&server).await;
+    holding.write_all(PEER).await.unwrap();
+    let mut request = [0; 10];
+    timeout(SOON, spare.read_exact(&mut request)).await.unwrap().unwrap();
+    assert_eq!(request, BIND);
+    // The server does not want it after all: the port is asked for on a new one.
+    drop(spare);
+    play(&server, &[HELLO, (BIND, LISTENS)]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_ends_silent_connections_is_spared_them_until_a_peer_comes() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_bench, mut holding, spare) = held_with_a_spare(&server).await;
+    drop(spare);
+    assert!(timeout(NEVER, server.accept()).await.is_err(), "it is not bothered");
+    holding.write_all(PEER).await.unwrap();
+    let _holding = play(&server, &[HELLO, (BIND, LISTENS)]).await;
+    let mut left = play(&server, &[HELLO]).await;
+    // More may come, and none is to stay.
+    timeout(SOON, left.read(&mut [0])).await.unwrap().unwrap();
 }
 
 #[tokio::test]
