@@ -58,8 +58,13 @@ impl Drop for Target {
 
 /// A socket to this port of 127.0.0.1.
 pub fn client(port: u16) -> UdpSocket {
+    client_of(([127, 0, 0, 1], port).into())
+}
+
+/// A socket to this loopback address.
+pub fn client_of(address: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a client's socket");
-    socket.connect(("127.0.0.1", port)).expect("connect it");
+    socket.connect(address).expect("connect it");
     socket.set_read_timeout(Some(AGAIN)).expect("a time-out");
     socket
 }

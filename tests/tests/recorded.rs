@@ -4,7 +4,8 @@
 use std::{fs, path::PathBuf};
 
 use fairlead_config::{
-    CONFIG_VERSION, Forward, ForwardState, NodeState, REPORT_VERSION, ReadConfig, RefusedReason, Report, yaml,
+    CONFIG_VERSION, Forward, ForwardState, Hop, HopCredentials, HopSocks5, HopSsh, HopTls, NodeState, REPORT_VERSION,
+    ReadConfig, RefusedReason, Report, Server, ServerUsers, yaml,
 };
 
 fn recorded(prefix: &str) -> Vec<(String, String)> {
@@ -62,6 +63,50 @@ fn the_recorded_configuration_says_every_field_there_is() {
     assert!(strategy.is_some() && max_fails.is_some() && fail_timeout.is_some() && ttl.is_some());
     assert!(dial_timeout.is_some() && hedge_delay.is_some() && full.idle_timeout.is_some());
     assert!(full.max_connections.is_some() && full.health_check.as_ref().is_some_and(|check| check.timeout.is_some()));
+}
+
+fn forward(name: &str, document_name: &str) -> Forward {
+    let config = ReadConfig::parse(&document(document_name)).expect("a configuration");
+    config.forwards.into_iter().find(|forward| forward.key.name == name).expect("the forward")
+}
+
+/// Without `..`: a new field is recorded here, or this doesn't compile.
+#[test]
+fn the_recorded_hop_says_every_field_there_is() {
+    let mut forward = forward("webhooks", "config-v1-far-ends.yaml");
+    let Hop { scheme, nodes, strategy, max_fails, fail_timeout, dial_timeout, socks5, credentials, tls, ssh } =
+        forward.chain.remove(0);
+    assert!(forward.is_remote() && scheme == "socks5" && nodes.len() == 2);
+    assert!(strategy.is_some() && max_fails.is_some() && fail_timeout.is_some() && dial_timeout.is_some());
+    let HopSocks5 { no_tls, mbind, udp_associate } = socks5.expect("options of SOCKS5");
+    assert!(no_tls && mbind && udp_associate);
+    let HopCredentials { username, directory, file, keys, agent } = credentials.expect("credentials");
+    assert!([username, directory, file, agent].iter().all(Option::is_some) && !keys.is_empty());
+    let HopTls { verify, server_name, ca, certificate, key } = tls.expect("what is verified");
+    assert!(verify.is_some() && [server_name, ca, certificate, key].iter().all(Option::is_some));
+    let HopSsh { host_keys, known_hosts, insecure_ignore_host_key, keep_alive } = ssh.expect("options of SSH");
+    assert!(!host_keys.is_empty() && !known_hosts.is_empty() && insecure_ignore_host_key && keep_alive.is_some());
+}
+
+#[test]
+fn the_recorded_server_says_every_field_there_is() {
+    let forward = forward("everything", "config-v1-servers.yaml");
+    let Server { users, allow_targets, allow_bind, anonymous, host_key } = forward.server.expect("a server");
+    assert!(!allow_targets.is_empty() && !allow_bind.is_empty() && anonymous && host_key.is_some());
+    let ServerUsers { directory, file, authorized_keys } = users.expect("users");
+    assert!([directory, file, authorized_keys].iter().all(Option::is_some));
+    assert!(forward.tls.is_some_and(|tls| !tls.certificate.is_empty() && !tls.key.is_empty()));
+}
+
+#[test]
+fn recorded_reports_say_where_far_ends_listen_and_who_stands_by() {
+    let report: Report = yaml::from_str(&document("report-v1-far-ends.yaml")).expect("a report");
+    let bound: Vec<String> = report.forwards.iter().filter_map(|f| Some(f.bound.as_ref()?.to_string())).collect();
+    assert_eq!(bound, ["bastion.example.net:8443", "edge.example.net:41873"]);
+    let states: Vec<ForwardState> = report.forwards.iter().map(|forward| forward.state).collect();
+    use ForwardState::{Failed, Listening, Standby};
+    assert_eq!(states, [Listening, Listening, Standby, Failed, Failed, Listening]);
+    assert_eq!(report.forwards[1].nodes[1].hop, Some(2));
 }
 
 #[test]

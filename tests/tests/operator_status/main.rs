@@ -2,6 +2,7 @@
 //! written no more often than it has to be. The operator, the API server and the proxies are the real ones.
 
 mod changes;
+mod datagrams;
 mod gone;
 mod judged;
 mod kubectl;
