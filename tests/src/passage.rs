@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -23,6 +23,7 @@ const QUIET: Duration = Duration::from_secs(1);
 pub struct Passage {
     /// Where it is entered, on 127.0.0.1.
     pub port: u16,
+    listener: TcpListener,
     carried: Arc<Mutex<Vec<Carried>>>,
     heard_at: HeardAt,
 }
@@ -41,6 +42,7 @@ impl Passage {
     pub fn to(server: u16) -> Self {
         let (listener, address) = ports::listen();
         let carried = Arc::<Mutex<Vec<Carried>>>::default();
+        let kept = listener.try_clone().expect("a descriptor");
         let heard_at = Arc::new(Mutex::new(Instant::now()));
         let (all, heard) = (Arc::clone(&carried), Arc::clone(&heard_at));
         std::thread::spawn(move || {
@@ -52,7 +54,7 @@ impl Passage {
                 all.lock().expect("connections").push(carried);
             }
         });
-        Self { port: address.port(), carried, heard_at }
+        Self { port: address.port(), listener: kept, carried, heard_at }
     }
 
     /// Once nothing is said, takes every present connection away: the server sees an end, and the other side nothing
@@ -60,19 +62,38 @@ impl Passage {
     pub fn vanish(&self) {
         await_condition("silence", SOON, || self.heard_at.lock().expect("a time").elapsed() > QUIET);
         let carried = self.carried.lock().expect("connections");
-        for one in carried.iter() {
-            one.is_lost.store(true, SeqCst);
-            let _ = one.far.shutdown(Shutdown::Both);
-        }
+        carried.iter().for_each(Carried::lose);
         // What is under way would be sent again and again, and be a sign of life.
         await_condition("all to be acknowledged", SOON, || ports::is_all_acknowledged(self.port));
-        for one in carried.iter() {
-            silence::cut_off(&one.near).expect("a filter");
-        }
+        carried.iter().for_each(Carried::cut_off);
+    }
+
+    /// Takes them away whatever is under way, and takes no others until it is back.
+    pub fn close(&self) {
+        silence::drop_syns(&self.listener).expect("a filter");
+        let carried = self.carried.lock().expect("connections");
+        carried.iter().for_each(Carried::lose);
+        carried.iter().for_each(Carried::cut_off);
+    }
+
+    /// Takes connections again.
+    pub fn open(&self) {
+        silence::take_syns(&self.listener).expect("no filter");
     }
 }
 
 impl Carried {
+    /// The server sees an end.
+    fn lose(&self) {
+        self.is_lost.store(true, SeqCst);
+        let _ = self.far.shutdown(Shutdown::Both);
+    }
+
+    /// The other side sees nothing more.
+    fn cut_off(&self) {
+        silence::cut_off(&self.near).expect("a filter");
+    }
+
     fn begin(&self, heard_at: &HeardAt) {
         for (from, to) in [(&self.near, &self.far), (&self.far, &self.near)] {
             let (from, to) = (from.try_clone().expect("a descriptor"), to.try_clone().expect("a descriptor"));

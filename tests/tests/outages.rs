@@ -11,6 +11,7 @@ use fairlead_tests::{
     datagrams,
     deadline::{SOON, await_condition, until},
     far::{self, Client},
+    objects::node_state,
     passage::Passage,
     ports,
     proxies::Proxy,
@@ -18,25 +19,30 @@ use fairlead_tests::{
     targets::Target,
 };
 
+/// When a hop that vanished is noticed at the latest.
+const NOTICED: Duration = Duration::from_secs(45);
+/// What a timer may be late by, and an attempt takes.
+const GRACE: Duration = Duration::from_secs(4);
+
 /// A way through a far end, and who asks there.
 struct Way {
     name: &'static str,
-    _fairlead: Fairlead,
+    fairlead: Fairlead,
     client: Client,
     /// Whether it goes through the SSH server, and not through ours.
     by_ssh: bool,
 }
 
-fn remote(name: &'static str, scheme: &str, hop: &str, target: SocketAddr) -> Way {
-    let (fairlead, port) = far::forward(scheme, &[hop], target);
+fn remote(name: &'static str, scheme: &str, hops: &[&str], target: SocketAddr) -> Way {
+    let (fairlead, port) = far::forward(scheme, hops, target);
     let client = if scheme == "rudp" { Client::of_datagrams(port) } else { Client::Streams(port) };
-    Way { name, _fairlead: fairlead, client, by_ssh: hop.contains("+ssh") }
+    Way { name, fairlead, client, by_ssh: hops[0].contains("+ssh") }
 }
 
-fn local_datagrams(hop: &str, target: SocketAddr) -> Way {
+fn local_datagrams(name: &'static str, hops: &[&str], target: SocketAddr) -> Way {
     let port = ports::free();
-    let fairlead = far::begin(&format!("udp://127.0.0.1:{port}/{target}"), &[hop]);
-    Way { name: "local UDP", _fairlead: fairlead, client: Client::of_datagrams(port), by_ssh: false }
+    let fairlead = far::begin(&format!("udp://127.0.0.1:{port}/{target}"), hops);
+    Way { name, fairlead, client: Client::of_datagrams(port), by_ssh: false }
 }
 
 /// Takes the far ends away for so long, and asks how soon after their return each way's clients are served.
@@ -46,12 +52,12 @@ fn outage(length: Duration, limit: Duration) {
     let (running, mut sshd) = (far::server(socks5), Sshd::start());
     let [plain, mbind] = ["", "?mbind=true"].map(|options| format!("socks5://127.0.0.1:{socks5}{options}"));
     let mut ways = vec![
-        remote("rtcp with BIND", "rtcp", &plain, target.address()),
-        remote("rtcp with MBIND", "rtcp", &mbind, target.address()),
-        remote("rudp", "rudp", &plain, echo.address),
-        local_datagrams(&plain, echo.address),
+        remote("rtcp with BIND", "rtcp", &[&plain], target.address()),
+        remote("rtcp with MBIND", "rtcp", &[&mbind], target.address()),
+        remote("rudp", "rudp", &[&plain], echo.address),
+        local_datagrams("local UDP", &[&plain], echo.address),
     ];
-    ways.extend(sshd.iter().map(|sshd| remote("rtcp over SSH", "rtcp", &sshd.hop(), target.address())));
+    ways.extend(sshd.iter().map(|sshd| remote("rtcp over SSH", "rtcp", &[&sshd.hop()], target.address())));
     for way in &ways {
         await_condition(way.name, SOON, || way.client.is_answered());
     }
@@ -108,30 +114,22 @@ fn first_hops() -> (Vec<Fairlead>, Vec<String>) {
 #[test]
 #[allow(clippy::print_stderr, reason = "when it is noticed is what the test is about")]
 fn a_second_hop_that_vanishes_behind_a_living_first_one_is_noticed_within_45_seconds() {
-    const LIMIT: Duration = Duration::from_secs(45);
-    /// What a timer may be late by, and an attempt takes.
-    const GRACE: Duration = Duration::from_secs(4);
     let (target, echo) = (Target::letter('A'), datagrams::Target::start('A'));
     let (socks5, (_servers, firsts)) = (ports::free(), first_hops());
     let _second = far::server(socks5);
     let passage = Passage::to(socks5);
     let [plain, mbind] = ["", "?mbind=true"].map(|options| format!("socks5://127.0.0.1:{}{options}", passage.port));
-    let way = |name: &'static str, scheme: &str, hops: [&str; 2], target| {
-        let (fairlead, port) = far::forward(scheme, &hops, target);
-        let client = if scheme == "rudp" { Client::of_datagrams(port) } else { Client::Streams(port) };
-        Way { name, _fairlead: fairlead, client, by_ssh: false }
-    };
     let names = ["rtcp behind socks5", "rtcp behind http", "rtcp behind relay", "rtcp behind ss"];
     let streams = names.into_iter().zip(&firsts);
     let mut ways: Vec<Way> =
-        streams.map(|(name, first)| way(name, "rtcp", [first, &plain], target.address())).collect();
-    ways.push(way("rudp behind socks5", "rudp", [&firsts[0], &plain], echo.address));
-    ways.push(way("rtcp with MBIND behind socks5", "rtcp", [&firsts[0], &mbind], target.address()));
+        streams.map(|(name, first)| remote(name, "rtcp", &[first, &plain], target.address())).collect();
+    ways.push(remote("rudp behind socks5", "rudp", &[&firsts[0], &plain], echo.address));
+    ways.push(remote("rtcp with MBIND behind socks5", "rtcp", &[&firsts[0], &mbind], target.address()));
     // Of others no keep-alive is asked: here it is the session that notices.
     let others = Proxy::microsocks(None);
     ways.extend(others.iter().map(|first| {
         let first = format!("socks5://{}", first.address());
-        way("rtcp with MBIND behind microsocks", "rtcp", [&first, &mbind], target.address())
+        remote("rtcp with MBIND behind microsocks", "rtcp", &[&first, &mbind], target.address())
     }));
     for way in &ways {
         await_condition(way.name, SOON, || way.client.is_answered());
@@ -141,11 +139,54 @@ fn a_second_hop_that_vanishes_behind_a_living_first_one_is_noticed_within_45_sec
     thread::scope(|scope| {
         for way in &ways {
             scope.spawn(move || {
-                await_condition(way.name, LIMIT + GRACE, || way.client.is_answered());
+                await_condition(way.name, NOTICED + GRACE, || way.client.is_answered());
                 let lost_for = vanished.elapsed();
                 eprintln!("{}: served {lost_for:.2?} after its far hop had vanished", way.name);
                 assert!(lost_for > Duration::from_secs(10), "{} was lost at all", way.name);
             });
         }
     });
+}
+
+/// What is under way to a far hop is sent again and again by the hop before, which says nothing of it.
+#[test]
+#[allow(clippy::print_stderr, reason = "when it is noticed is what the test is about")]
+fn a_second_hop_that_vanishes_under_datagrams_is_noticed_within_45_seconds_whoever_is_before_it() {
+    let (echo, socks5, (_servers, firsts)) = (datagrams::Target::start('A'), ports::free(), first_hops());
+    let _second = far::server(socks5);
+    let passage = Passage::to(socks5);
+    let second = format!("socks5://127.0.0.1:{}?timeout=2s", passage.port);
+    let others = Proxy::microsocks(None).map(|first| (format!("socks5://{}", first.address()), first));
+    let mut ways = vec![
+        remote("rudp behind ours", "rudp", &[&firsts[0], &second], echo.address),
+        local_datagrams("udp behind ours", &[&firsts[0], &second], echo.address),
+    ];
+    if let Some((first, _)) = &others {
+        ways.push(remote("rudp behind microsocks", "rudp", &[first, &second], echo.address));
+        ways.push(local_datagrams("udp behind microsocks", &[first, &second], echo.address));
+    }
+    for way in &ways {
+        await_condition(way.name, SOON, || way.client.is_answered());
+    }
+    passage.close();
+    let (closed, hop) = (Instant::now(), format!("127.0.0.1:{}", passage.port));
+    let mut left: Vec<&Way> = ways.iter().collect();
+    await_condition("every forward to notice", NOTICED + GRACE, || {
+        left.retain(|way| {
+            way.client.send();
+            let is_noticed =
+                way.fairlead.objects().last().is_some_and(|object| node_state(object, &hop) == Some("Dead"));
+            if is_noticed {
+                eprintln!("{}: noticed {:.2?} after its far hop had vanished", way.name, closed.elapsed());
+            }
+            !is_noticed
+        });
+        left.is_empty()
+    });
+    passage.open();
+    let opened = Instant::now();
+    for way in &ways {
+        await_condition(way.name, Duration::from_secs(30), || way.client.is_answered());
+    }
+    eprintln!("all are served {:.2?} after its return", opened.elapsed());
 }

@@ -7,6 +7,7 @@
 mod bind;
 mod chained;
 mod hop;
+mod pulse;
 mod ssh_hop;
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
 pub(crate) use bind::{BindError, Bound, Greeted, bind, greet, listen};
 pub(crate) use chained::Chained;
 pub(crate) use hop::Hop;
+pub(crate) use pulse::Debt;
 
 /// What is gone through to reach an address.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use fairlead_config::{HostPort, NodeReport};
 
-use super::{Ask, first, ssh_hop, through};
+use super::{Ask, first, pulse::Pulses, ssh_hop, through};
 use crate::{
     changes::Changes,
     connect::Dialer,
@@ -41,6 +41,7 @@ pub(crate) struct Hop {
     /// Of a relay hop.
     habit: Arc<Habit>,
     pub(super) papers: ssh::Drawer,
+    pub(super) pulses: Pulses,
     /// Of each node of an SSH hop.
     pub(super) sessions: Vec<(HostPort, Arc<Sessions>)>,
 }
@@ -64,6 +65,7 @@ impl Hop {
             tls: tls::Settings::default(),
             habit: Arc::default(),
             papers: ssh::Drawer::default(),
+            pulses: Pulses::default(),
             sessions: ssh_hop::sessions(plans, pool),
         }
     }

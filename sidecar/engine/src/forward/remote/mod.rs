@@ -20,11 +20,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     accept::{LoopGuard, Phase, ServeControl},
-    chain::{self, BindError, Bound, Hop, Path},
+    chain::{self, BindError, Bound, Debt, Hop, Path},
     changes::Changes,
     connect::Dialer,
     dial::DialCause,
     engine::Context,
+    group::Chosen,
     plan::ForwardPlan,
     protocol::socks5::Listen,
     resolve::Resolver,
@@ -145,6 +146,11 @@ impl Binding {
     pub(crate) async fn bind(&self, patience: Duration) -> Result<Bound, Setback> {
         let bound = chain::bind(&self.far_dialer(), self.what, &self.listen, patience).await;
         bound.map_err(|error| Setback::of(&error))
+    }
+
+    /// Returns once a node of the last hop, which holds the port, can't be reached any more.
+    pub(crate) async fn until_gone(&self, debt: &Debt, node: &Chosen) -> Setback {
+        Setback::lost(format!("the far end is gone: {}", debt.until_gone(self.far_dialer(), node).await))
     }
 
     fn far_dialer(&self) -> Dialer {

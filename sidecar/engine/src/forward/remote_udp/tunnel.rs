@@ -15,6 +15,7 @@ use tokio::{
 
 use super::Shared;
 use crate::{
+    chain::Debt,
     forward::remote::{Event, Setback, Turn},
     protocol::{
         address,
@@ -77,9 +78,11 @@ pub(super) async fn run(shared: Arc<Shared>, turn: Turn) -> Setback {
         };
         let _ = turn.told.send(Event::Held(shared.binding.address(&bound))).await;
         let (reader, writer) = split(bound.stream);
+        let debt = Debt::default();
         tokio::select! {
-            end = receive(reader, &shared, turn.worker) => end,
-            end = send(writer, &shared) => end,
+            end = receive(reader, &shared, turn.worker, &debt) => end,
+            end = send(writer, &shared, &debt) => end,
+            end = shared.binding.until_gone(&debt, &bound.node) => end,
         }
     };
     tokio::select! {
@@ -88,7 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>, turn: Turn) -> Setback {
     }
 }
 
-async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Arc<Shared>, worker: usize) -> Setback {
+async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Arc<Shared>, worker: usize, debt: &Debt) -> Setback {
     let (mut buffer, mut filled) = (vec![0; LARGEST], 0);
     loop {
         match reader.read(&mut buffer[filled..]).await {
@@ -96,6 +99,7 @@ async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Arc<Shared>, worke
             Ok(count) => filled += count,
             Err(error) => return Setback::lost(format!("the tunnel failed: {error}")),
         }
+        debt.heard();
         let mut taken = 0;
         loop {
             match udp_frame::decode(&buffer[taken..filled]) {
@@ -117,7 +121,7 @@ async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Arc<Shared>, worke
     }
 }
 
-async fn send(mut writer: impl AsyncWrite + Unpin, shared: &Shared) -> Setback {
+async fn send(mut writer: impl AsyncWrite + Unpin, shared: &Shared, debt: &Debt) -> Setback {
     let mut answers = shared.answers.receiver.lock().await;
     let mut out = Vec::new();
     loop {
@@ -144,6 +148,7 @@ async fn send(mut writer: impl AsyncWrite + Unpin, shared: &Shared) -> Setback {
             Ok(Err(error)) => return Setback::lost(format!("the tunnel failed: {error}")),
             Err(_) => return Setback::lost(format!("the far end took nothing for {STALL_LIMIT:?}")),
         }
+        debt.sent();
         shared.counters.to_client.fetch_add(count, Relaxed);
         shared.counters.bytes_to_client.fetch_add(bytes, Relaxed);
         out.clear();

@@ -11,7 +11,9 @@ use super::{
     way::{Beside, Framing, Way},
 };
 use crate::{
+    chain::Debt,
     dial::{DialCause, DialError},
+    group::Chosen,
     protocol::{
         relay,
         udp_frame::{self, Unframed},
@@ -35,8 +37,8 @@ impl Way {
     /// Returns without an error when the association has ended.
     pub(super) async fn carry(self, first: Box<[u8]>, line: &mut Line) -> io::Result<()> {
         match self {
-            Self::Stream(stream, framing) => {
-                let ended = carry_in(stream, &framing, first, line).await;
+            Self::Stream(stream, framing, node) => {
+                let ended = carry_in(stream, &framing, &node, first, line).await;
                 // The hop said so, and the target is marked.
                 if ended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
                     line.to_client.target = None;
@@ -48,17 +50,25 @@ impl Way {
     }
 }
 
-async fn carry_in(stream: Stream, framing: &Framing, first: Box<[u8]>, line: &mut Line) -> io::Result<()> {
+async fn carry_in(
+    stream: Stream,
+    framing: &Framing,
+    node: &Chosen,
+    first: Box<[u8]>,
+    line: &mut Line,
+) -> io::Result<()> {
     let (read, write) = split(stream);
+    let (debt, dialer) = (Debt::default(), line.shared().dialer());
     tokio::select! {
-        ended = upward(write, framing, first, &mut line.from_client) => ended,
-        ended = downward(read, framing, &mut line.to_client) => ended,
+        ended = upward(write, (framing, &debt), first, &mut line.from_client) => ended,
+        ended = downward(read, (framing, &debt), &mut line.to_client) => ended,
+        error = debt.until_gone(dialer, node) => Err(io::Error::new(io::ErrorKind::TimedOut, error)),
     }
 }
 
 async fn upward(
     mut write: impl AsyncWrite + Unpin,
-    framing: &Framing,
+    (framing, debt): (&Framing, &Debt),
     first: Box<[u8]>,
     client: &mut FromClient,
 ) -> io::Result<()> {
@@ -77,6 +87,7 @@ async fn upward(
         if !out.is_empty() {
             write.write_all(&out).await?;
             write.flush().await?;
+            debt.sent();
             out.clear();
             out.shrink_to(WRITE);
         }
@@ -87,7 +98,11 @@ async fn upward(
     Ok(())
 }
 
-async fn downward(mut read: impl AsyncRead + Unpin, framing: &Framing, to_client: &mut ToClient) -> io::Result<()> {
+async fn downward(
+    mut read: impl AsyncRead + Unpin,
+    (framing, debt): (&Framing, &Debt),
+    to_client: &mut ToClient,
+) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let mut used = 0;
@@ -105,8 +120,9 @@ async fn downward(mut read: impl AsyncRead + Unpin, framing: &Framing, to_client
         }
         buffer.reserve(READ);
         tokio::select! {
-            count = read.read_buf(&mut buffer) => if count? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            count = read.read_buf(&mut buffer) => match count? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => debt.heard(),
             },
             () = to_client.trial() => to_client.passed_trial(),
         }

@@ -30,7 +30,8 @@ use crate::{
 
 /// What carries datagrams to and from one target.
 pub(super) enum Way {
-    Stream(Stream, Framing),
+    /// Of a node of the last hop.
+    Stream(Stream, Framing, Chosen),
     Beside(Beside),
 }
 
@@ -86,7 +87,7 @@ impl Line {
                 let mut address = Vec::with_capacity(address::LONGEST);
                 address::encode(&target, &mut address).map_err(unfit)?;
                 let is_strict = target.host.parse().is_ok_and(|ip: IpAddr| !ip.is_unspecified());
-                Ok(Way::Stream(asked.stream, Framing::Gost { address, is_strict }))
+                Ok(Way::Stream(asked.stream, Framing::Gost { address, is_strict }, asked.node))
             }
             HopProtocol::Ss => open_ss(&dialer, &hop, &target).await,
             HopProtocol::Socks4
@@ -101,8 +102,8 @@ impl Line {
 
     async fn open_relay(&mut self, dialer: &Dialer, target: &HostPort) -> Result<Way, DialError> {
         let asked = ask(dialer, target, Ask::Datagrams).await;
-        let mut stream = match asked {
-            Ok(asked) => asked.stream,
+        let (mut stream, node) = match asked {
+            Ok(asked) => (asked.stream, asked.node),
             Err(error) => {
                 if error.hop.is_none() {
                     self.refused(&error);
@@ -113,7 +114,7 @@ impl Line {
         if let (Stream::Late(late), Ok(target)) = (&mut stream, self.target()) {
             late.on_refusal(mark_refused(target.chosen.clone(), None));
         }
-        Ok(Way::Stream(stream, Framing::Relay))
+        Ok(Way::Stream(stream, Framing::Relay, node))
     }
 
     /// The next way goes to another target.
