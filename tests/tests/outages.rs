@@ -11,18 +11,17 @@ use fairlead_tests::{
     datagrams,
     deadline::{SOON, await_condition, until},
     far::{self, Client},
-    objects::node_state,
     passage::Passage,
     ports,
     proxies::Proxy,
-    sshd::Sshd,
+    sshd::{self, Sshd},
     targets::Target,
 };
 
 /// When a hop that vanished is noticed at the latest.
 const NOTICED: Duration = Duration::from_secs(45);
 /// What a timer may be late by, and an attempt takes.
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_secs(8);
 
 /// A way through a far end, and who asks there.
 struct Way {
@@ -96,18 +95,35 @@ fn after_six_seconds_streams_and_datagrams_are_back_within_two() {
     outage(Duration::from_secs(6), Duration::from_secs(2));
 }
 
-/// Servers of ours that connect onward, by the hop to go through each.
-fn first_hops() -> (Vec<Fairlead>, Vec<String>) {
-    let schemes = ["socks5://", "http://", "relay://", "ss://aes-256-gcm:s3cret@"];
-    let serve = |scheme: &str| {
-        let (port, is_ss) = (ports::free(), scheme.starts_with("ss"));
-        let options = if is_ss { "" } else { "anonymous=true&" };
-        let url = format!("{scheme}127.0.0.1:{port}?{options}allow_targets=127.0.0.0/8");
-        let server = Fairlead::run(&["run", "-L", &url]);
-        server.await_listening(port);
-        (server, format!("{scheme}127.0.0.1:{port}"))
-    };
-    schemes.map(serve).into_iter().unzip()
+/// A server of ours, on a port of its own.
+fn served(scheme: &str) -> (Fairlead, u16) {
+    let (port, anonymous) = (ports::free(), if scheme.starts_with("ss") { "" } else { "anonymous=true&" });
+    let url = format!("{scheme}127.0.0.1:{port}?{anonymous}allow_targets=127.0.0.0/8");
+    let server = Fairlead::run(&["run", "-L", &url]);
+    server.await_listening(port);
+    (server, port)
+}
+
+/// Remote forwards whose second hop is behind this passage to a SOCKS5 server, by first hops of ours and another's.
+fn ways_behind(passage: &Passage, servers: &mut Vec<Fairlead>, target: SocketAddr, echo: SocketAddr) -> Vec<Way> {
+    let [plain, mbind] = ["", "?mbind=true"].map(|options| format!("socks5://127.0.0.1:{}{options}", passage.port));
+    let mut ways = Vec::new();
+    for (name, scheme) in [
+        ("rtcp behind socks5", "socks5://"),
+        ("rtcp behind http", "http://"),
+        ("rtcp behind relay", "relay://"),
+        ("rtcp behind ss", "ss://aes-256-gcm:s3cret@"),
+    ] {
+        let (server, port) = served(scheme);
+        servers.push(server);
+        let first = format!("{scheme}127.0.0.1:{port}");
+        ways.push(remote(name, "rtcp", &[&first, &plain], target));
+        if scheme == "socks5://" {
+            ways.push(remote("rudp behind socks5", "rudp", &[&first, &plain], echo));
+            ways.push(remote("rtcp with MBIND behind socks5", "rtcp", &[&first, &mbind], target));
+        }
+    }
+    ways
 }
 
 /// Nobody but the first hop can know of it, unless something is asked of the second one end to end.
@@ -115,25 +131,25 @@ fn first_hops() -> (Vec<Fairlead>, Vec<String>) {
 #[allow(clippy::print_stderr, reason = "when it is noticed is what the test is about")]
 fn a_second_hop_that_vanishes_behind_a_living_first_one_is_noticed_within_45_seconds() {
     let (target, echo) = (Target::letter('A'), datagrams::Target::start('A'));
-    let (socks5, (_servers, firsts)) = (ports::free(), first_hops());
-    let _second = far::server(socks5);
-    let passage = Passage::to(socks5);
-    let [plain, mbind] = ["", "?mbind=true"].map(|options| format!("socks5://127.0.0.1:{}{options}", passage.port));
-    let names = ["rtcp behind socks5", "rtcp behind http", "rtcp behind relay", "rtcp behind ss"];
-    let streams = names.into_iter().zip(&firsts);
-    let mut ways: Vec<Way> =
-        streams.map(|(name, first)| remote(name, "rtcp", &[first, &plain], target.address())).collect();
-    ways.push(remote("rudp behind socks5", "rudp", &[&firsts[0], &plain], echo.address));
-    ways.push(remote("rtcp with MBIND behind socks5", "rtcp", &[&firsts[0], &mbind], target.address()));
-    // Of others no keep-alive is asked: here it is the session that notices.
-    let others = Proxy::microsocks(None);
-    ways.extend(others.iter().map(|first| {
-        let first = format!("socks5://{}", first.address());
-        remote("rtcp with MBIND behind microsocks", "rtcp", &[&first, &mbind], target.address())
-    }));
+    let (second, socks5) = served("socks5://");
+    let (mut servers, passage) = (vec![second], Passage::to(socks5));
+    let mut ways = ways_behind(&passage, &mut servers, target.address(), echo.address);
+    // Others ask for no keep-alive: here it is the session that notices.
+    let (others, sshd) = (Proxy::microsocks(None), Sshd::start());
+    let to_sshd = sshd.as_ref().map(|sshd| Passage::to(sshd.port));
+    if let Some(first) = others.as_ref().map(|first| format!("socks5://{}", first.address())) {
+        let mbind = format!("socks5://127.0.0.1:{}?mbind=true", passage.port);
+        ways.push(remote("rtcp with MBIND behind microsocks", "rtcp", &[&first, &mbind], target.address()));
+        ways.extend(sshd.iter().zip(&to_sshd).map(|(sshd, passage)| {
+            let (user, key) = (sshd::user(), sshd.keys.text_path("id"));
+            let second = format!("forward+ssh://{user}@127.0.0.1:{}?ssh_key={key}&secure=false", passage.port);
+            remote("rtcp over SSH behind microsocks", "rtcp", &[&first, &second], target.address())
+        }));
+    }
     for way in &ways {
         await_condition(way.name, SOON, || way.client.is_answered());
     }
+    to_sshd.iter().for_each(Passage::vanish);
     passage.vanish();
     let vanished = Instant::now();
     thread::scope(|scope| {
@@ -148,45 +164,48 @@ fn a_second_hop_that_vanishes_behind_a_living_first_one_is_noticed_within_45_sec
     });
 }
 
+/// Whether the second hop is dead, as far as the forward has said.
+fn has_noticed(way: &Way) -> bool {
+    let objects = way.fairlead.objects();
+    let nodes = objects.last().and_then(|object| object.pointer("/status/nodes")?.as_array());
+    nodes.is_some_and(|nodes| nodes.iter().any(|node| node["hop"] == 2 && node["state"] == "Dead"))
+}
+
 /// What is under way to a far hop is sent again and again by the hop before, which says nothing of it.
 #[test]
 #[allow(clippy::print_stderr, reason = "when it is noticed is what the test is about")]
 fn a_second_hop_that_vanishes_under_datagrams_is_noticed_within_45_seconds_whoever_is_before_it() {
-    let (echo, socks5, (_servers, firsts)) = (datagrams::Target::start('A'), ports::free(), first_hops());
-    let _second = far::server(socks5);
-    let passage = Passage::to(socks5);
-    let second = format!("socks5://127.0.0.1:{}?timeout=2s", passage.port);
-    let others = Proxy::microsocks(None).map(|first| (format!("socks5://{}", first.address()), first));
+    let echo = datagrams::Target::start('A');
+    let [(_first, first), (_socks5, socks5), (_relay, relay)] = ["socks5://", "socks5://", "relay://"].map(served);
+    let passages = [Passage::to(socks5), Passage::to(relay)];
+    let [socks5, relay] = [("socks5", 0), ("relay", 1)]
+        .map(|(scheme, index)| format!("{scheme}://127.0.0.1:{}?timeout=2s", passages[index].port));
+    let (first, others) = (format!("socks5://127.0.0.1:{first}"), Proxy::microsocks(None));
     let mut ways = vec![
-        remote("rudp behind ours", "rudp", &[&firsts[0], &second], echo.address),
-        local_datagrams("udp behind ours", &[&firsts[0], &second], echo.address),
+        remote("rudp behind ours", "rudp", &[&first, &socks5], echo.address),
+        local_datagrams("udp by socks5 behind ours", &[&first, &socks5], echo.address),
+        local_datagrams("udp by relay behind ours", &[&first, &relay], echo.address),
     ];
-    if let Some((first, _)) = &others {
-        ways.push(remote("rudp behind microsocks", "rudp", &[first, &second], echo.address));
-        ways.push(local_datagrams("udp behind microsocks", &[first, &second], echo.address));
+    if let Some(first) = others.as_ref().map(|first| format!("socks5://{}", first.address())) {
+        ways.push(remote("rudp behind microsocks", "rudp", &[&first, &socks5], echo.address));
+        ways.push(local_datagrams("udp by socks5 behind microsocks", &[&first, &socks5], echo.address));
+        ways.push(local_datagrams("udp by relay behind microsocks", &[&first, &relay], echo.address));
     }
     for way in &ways {
         await_condition(way.name, SOON, || way.client.is_answered());
     }
-    passage.close();
-    let (closed, hop) = (Instant::now(), format!("127.0.0.1:{}", passage.port));
-    let mut left: Vec<&Way> = ways.iter().collect();
+    passages.iter().for_each(Passage::close);
+    let (closed, mut left) = (Instant::now(), ways.iter().collect::<Vec<_>>());
     await_condition("every forward to notice", NOTICED + GRACE, || {
         left.retain(|way| {
             way.client.send();
-            let is_noticed =
-                way.fairlead.objects().last().is_some_and(|object| node_state(object, &hop) == Some("Dead"));
-            if is_noticed {
-                eprintln!("{}: noticed {:.2?} after its far hop had vanished", way.name, closed.elapsed());
-            }
-            !is_noticed
+            !has_noticed(way)
         });
         left.is_empty()
     });
-    passage.open();
-    let opened = Instant::now();
+    eprintln!("all have noticed {:.2?} after their far hop had vanished", closed.elapsed());
+    passages.iter().for_each(Passage::open);
     for way in &ways {
         await_condition(way.name, Duration::from_secs(30), || way.client.is_answered());
     }
-    eprintln!("all are served {:.2?} after its return", opened.elapsed());
 }

@@ -4,6 +4,8 @@
 //! With BIND each client has a connection of its own to the hop, which must be asked to listen anew behind each; with
 //! MBIND all share one, as streams of a `smux` session; an SSH server hands them over as channels. The plan is looked at once, when a client begins.
 
+mod bind;
+
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -27,7 +29,7 @@ use crate::{
     plan::{FarListener, ForwardPlan},
     protocol::{
         smux::{Role, Session},
-        socks5::{self, Listen},
+        socks5::Listen,
     },
     relay::{ByteCounters, relay_streams},
     report::{ForwardStats, node_stats},
@@ -77,7 +79,7 @@ impl RemoteTcp {
             let shared = Arc::clone(&attempts);
             async move {
                 match way {
-                    FarListener::Bind => one_peer(shared, turn).await,
+                    FarListener::Bind => bind::one_peer(shared, turn).await,
                     FarListener::Mbind => many_peers(shared, turn).await,
                     FarListener::Ssh => forwarded_peers(shared, turn).await,
                 }
@@ -207,46 +209,6 @@ impl Shared {
             tracing::debug!(forward = %self.binding.key, %error, "connection ended");
         }
     }
-}
-
-/// BIND: waits for the port's one peer, and serves it.
-async fn one_peer(shared: Arc<Shared>, turn: Turn) -> Setback {
-    let mut phases = shared.binding.control.phases();
-    let stream = tokio::select! {
-        found = awaited_peer(&shared, &turn) => match found {
-            Ok(stream) => stream,
-            Err(setback) => {
-                // Of a port that is not let go of yet nothing was lost.
-                if setback.kind != Kind::Busy {
-                    shared.spares.forget();
-                }
-                return setback;
-            }
-        },
-        () = turn.stop.cancelled() => return Setback::lost("stopped"),
-    };
-    let _ = turn.told.send(Event::HandedOver).await;
-    // The next attempt waits for room, so that there is some.
-    let _place = Place::take(&shared, turn.worker);
-    tokio::select! {
-        () = shared.serve(stream, turn.worker) => {}
-        () = aborted(&mut phases) => {}
-    }
-    Setback::lost("served")
-}
-
-async fn awaited_peer(shared: &Shared, turn: &Turn) -> Result<Stream, Setback> {
-    let Shared { binding, spares, .. } = shared;
-    let bound = match binding.bind_spare(spares).await {
-        Some(bound) => bound,
-        None => binding.bind(turn.patience).await,
-    };
-    let mut bound = bound?;
-    spares.prepare(binding, &bound.node);
-    let _ = turn.told.send(Event::Held(binding.address(&bound))).await;
-    socks5::peer(&mut bound.stream).await.map_err(Setback::lost)?;
-    spares.note_peer();
-    Ok(bound.stream)
 }
 
 /// MBIND: serves the port's peers until the session ends.
