@@ -11,10 +11,11 @@ fn the_measurement_ends_and_finds_every_change_and_no_idle_write() {
         "60",
         "--proxies",
         "12",
-        "--seconds",
-        "6",
+        // A change has this long to be told before the next one.
         "--every",
-        "3",
+        "10",
+        "--seconds",
+        "20",
         "--rest",
         "3",
     ]);

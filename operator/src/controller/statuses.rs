@@ -16,14 +16,15 @@ use super::{mounts::explained, observation::Observation};
 /// Whether the status should be left as it is until the proxies have reported, or have had time to: a new leader knows
 /// less than the status says.
 pub(super) fn waits(object: &PortForward, verdict: &Verdict, observation: &Observation) -> bool {
-    let runs = match verdict {
-        Verdict::Accepted { .. } => true,
-        Verdict::Suspended { .. } | Verdict::Refused { .. } => false,
+    let Some(status) = object.status.as_ref().filter(|_| !observation.complete) else { return false };
+    let says = |type_: &str, reason: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.reason == reason);
+    let is_told = match verdict {
+        Verdict::Accepted { .. } => !status.conditions.is_empty(),
+        // It counts proxies, too.
+        Verdict::Suspended { .. } => says("Programmed", "Suspended"),
+        Verdict::Refused { reason, .. } => says("Accepted", reason.as_str()),
     };
-    let said = object.status.as_ref().is_some_and(|status| {
-        status.observed_generation == object.metadata.generation && !status.conditions.is_empty()
-    });
-    runs && said && !observation.complete
+    is_told && status.observed_generation == object.metadata.generation
 }
 
 /// Makes the status as it should be now.
@@ -74,4 +75,48 @@ pub(super) fn counts(objects: impl Iterator<Item = PortForward>) -> BTreeMap<(&'
         }
     }
     counts
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use fairlead_api::render::{Place, render};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The object as it is written when a proxy has been heard, and its verdict.
+    fn written(spec: serde_json::Value) -> (PortForward, Verdict) {
+        let metadata = json!({"name": "db", "namespace": "shop", "uid": "u", "generation": 3});
+        let document =
+            json!({"apiVersion": "fairlead.dev/v1alpha1", "kind": "PortForward", "metadata": metadata, "spec": spec});
+        let mut object: PortForward = serde_json::from_value(document).unwrap();
+        let verdict = render(std::slice::from_ref(&object), Place::Gateway).verdicts.remove(0).1;
+        let heard = Observation { desired: 1, ready: 1, complete: true, ..Observation::default() };
+        object.status = Some(next(&object, &verdict, &heard, true, Timestamp::from_second(0).unwrap()));
+        (object, verdict)
+    }
+
+    #[test]
+    fn a_status_of_this_generation_waits_for_the_proxies_whatever_it_says() {
+        for spec in [
+            json!({"url": "tcp://:1/x:1"}),
+            json!({"url": "tcp://:1/x:1", "suspend": true}),
+            json!({"url": "tcp://:1/x:1?strategy=best"}),
+        ] {
+            let (mut object, verdict) = written(spec.clone());
+            let complete = Observation { complete: true, ..Observation::default() };
+            assert!(waits(&object, &verdict, &Observation::default()), "{spec}");
+            assert!(!waits(&object, &verdict, &complete), "{spec}");
+            object.metadata.generation = Some(4);
+            assert!(!waits(&object, &verdict, &Observation::default()), "{spec}");
+        }
+    }
+
+    #[test]
+    fn another_verdict_on_the_same_generation_is_written_at_once() {
+        let (object, _) = written(json!({"url": "tcp://:1/x:1"}));
+        let (_, refused) = written(json!({"url": "tcp://:1/x:1?strategy=best"}));
+        assert!(!waits(&object, &refused, &Observation::default()));
+    }
 }

@@ -32,10 +32,11 @@ pub(crate) enum Turn {
 /// Listens on a port below the ephemeral range, without blocking.
 pub(crate) fn listen() -> Result<(TcpListener, SocketAddrV4)> {
     let span = LAST_PORT - FIRST_PORT + 1;
-    let start = (std::process::id() % u32::from(span)) as u16;
+    // Processes that start one after the other begin far from each other.
+    let start = (std::process::id().wrapping_mul(0x9E37_79B1) >> 8) % u32::from(span);
     for _ in 0..span {
         let step = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST_PORT + (u32::from(start) + u32::from(step)).rem_euclid(span.into()) as u16;
+        let port = FIRST_PORT + (start + u32::from(step)).rem_euclid(span.into()) as u16;
         let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) else {
             continue;
         };

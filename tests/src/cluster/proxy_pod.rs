@@ -28,8 +28,8 @@ use crate::{
 const CONTAINER: &str = "fairlead";
 /// Where everybody finds what is under /etc.
 const ETC: &str = "/etc/";
-/// How long a probe may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a probe may take, as the container says.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// As a sidecar is run, but with its ConfigMap where [`proxy_pod`] mounts it.
 pub const PROXY_ARGUMENTS: [&str; 9] = [

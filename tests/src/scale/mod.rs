@@ -37,7 +37,7 @@ use meter::Meter;
 use observer::Observer;
 
 /// Nothing is written any more when nothing was for so long.
-const QUIET: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(12);
 /// How long statuses may take to follow the last change.
 const STRAGGLERS: Duration = Duration::from_secs(20);
 

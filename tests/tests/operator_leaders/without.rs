@@ -6,7 +6,7 @@ use fairlead_api::{NodeState, PortForward};
 use fairlead_tests::{
     clients::{ask, dial, is_echoed, letter},
     cluster::{CLUSTER_SOON, ControlPlane},
-    deadline::await_condition,
+    deadline::{await_condition, await_some},
     operator::{History, Seen, await_condition_of, install, nodes, writes},
     ports,
     scene::{NEVER, Scene, forward},
@@ -42,7 +42,8 @@ fn proxies_go_on_without_an_operator_and_the_next_one_finds_the_status_right() {
     let (mut a, b) = (Target::start(Behaviour::Greet('A')), Target::start(Behaviour::Greet('B')));
     let port = ports::free();
     scene.apply_ready(&[&forward("db", port, &[&a, &b], json!({"gateway": {"replicas": 2}}))]);
-    let pods: Vec<SocketAddr> = scene.kubelet().pods().iter().map(|(_, ip)| (*ip, port).into()).collect();
+    let pods = await_some("two pods", CLUSTER_SOON, || Some(scene.kubelet().pods()).filter(|pods| pods.len() == 2));
+    let pods: Vec<SocketAddr> = pods.iter().map(|(_, ip)| (*ip, port).into()).collect();
     let greeted = |wanted: &str| pods.iter().map(|pod| greeting(*pod)).collect::<String>() == wanted;
     let history = History::of(&scene, "db");
     let await_states = |mark: usize, a: &Target, states: [NodeState; 2]| {
@@ -90,17 +91,26 @@ fn an_operator_that_starts_finds_everything_in_order_and_writes_nothing() {
     let scene = Scene::of(cluster.namespace(), NEVER);
     let target = Target::letter('A');
     let of = |name: &str, more| forward(name, ports::free(), &[&target], more);
-    let edge = json!({"gateway": {"name": "edge"}});
+    let (edge, port) = (json!({"gateway": {"name": "edge"}}), ports::free());
     let forwards = [
         of("own", json!({})),
-        of("left", edge.clone()),
-        of("right", edge),
+        forward("left", port, &[&target], edge.clone()),
+        of("right", edge.clone()),
+        forward("too-late", port, &[&target], edge),
         of("beside", json!({"sidecar": {"name": "shop"}})),
+        of("asleep", json!({"suspend": true})),
     ];
     let mut operator = start(&cluster, "first");
     forwards.iter().for_each(|forward| drop(scene.apply::<PortForward>(forward)));
     ["own", "left", "right"].iter().for_each(|name| drop(scene.await_ready(name)));
     await_condition_of(&scene, "beside", "Ready", ("True", "NoPods"));
+    await_condition_of(&scene, "too-late", "Ready", ("False", "PortConflict"));
+    for name in ["own", "left", "right", "too-late", "asleep"] {
+        scene.await_object(name, "its proxy connected", |object: &PortForward| {
+            let proxies = object.status.as_ref().and_then(|status| status.proxies.clone()).unwrap_or_default();
+            proxies.connected == 1
+        });
+    }
     scene.await_idle();
     let mark = writes(&cluster).len();
     for restart in 0..RESTARTS {

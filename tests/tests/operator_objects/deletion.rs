@@ -2,7 +2,6 @@
 
 use fairlead_api::{NodeState, PortForward};
 use fairlead_tests::{
-    clients::ask,
     cluster::{CLUSTER_SOON, Kind},
     deadline::await_condition,
     operator::{await_condition_of, says},
@@ -138,7 +137,7 @@ fn a_forward_of_the_same_name_inherits_no_liveness() {
             (("Unknown", "NotObserved"), Some("?/2"))
         );
         assert!(status.nodes.iter().all(|node| node.last_error.is_none()));
-        assert_eq!(ask(scene.await_pod(deployment, port).1).ok(), Some('B'));
+        scene.await_letter(scene.await_pod(deployment, port).1, 'B');
         scene.await_object("db", "a dead node", |object: &PortForward| {
             object.status.as_ref().and_then(|status| status.node_summary.as_deref()) == Some("1/2")
         });

@@ -4,7 +4,6 @@
 use fairlead_api::PortForward;
 use fairlead_tests::{
     clients::ask,
-    cluster::Request,
     operator::{History, condition, says},
     ports,
     scene::{AT_ONCE, Scene, forward},
@@ -54,24 +53,26 @@ fn several_new_secrets_cost_a_shared_gateway_one_replacement_and_its_members_not
     let (before, mark) = (revision(&deployment()), scene.await_idle());
     let history = History::of(&scene, "plain");
     history.await_seen(0, "the first state", |_| true);
+    ["one", "two"].iter().for_each(|name| secret(&scene, name));
+    let waits = History::of(&scene, "one");
+    let first = Timestamp::now();
     for name in ["one", "two"] {
-        secret(&scene, name);
         scene.apply::<PortForward>(&with_login(name, name, &target, edge()));
     }
-    let waiting: PortForward = scene.await_object("one", "the pod to be the reason", |object: &PortForward| {
+    let waiting = waits.await_seen(0, "the pod to be the reason", |object| {
         condition(object, "Programmed").is_some_and(|c| c.message.contains("doesn't mount Secret \"one\""))
     });
+    let waiting = waiting.object;
     assert_eq!((says(&waiting, "Programmed"), says(&waiting, "Stalled").0), (("False", "Pending"), "False"));
     ["one", "two"].iter().for_each(|name| drop(scene.await_ready(name)));
     let replaced = deployment();
     assert_eq!(secrets_of(&replaced).len(), 2);
     assert_eq!(revision(&replaced), before + 1, "one replacement for both");
     let writes = scene.writes().split_off(mark);
-    let time = |write: Option<&Request>| -> Timestamp { write.expect("a write").received.parse().expect("a time") };
-    let first = time(writes.iter().find(|write| write.resource == "configmaps"));
-    let replaced = time(writes.iter().rfind(|write| write.resource == "deployments"));
+    let replaced = writes.iter().rfind(|write| write.resource == "deployments").expect("a write");
+    let replaced: Timestamp = replaced.received.parse().expect("a time");
     let waited = replaced.duration_since(first);
-    assert!(waited.as_secs() >= 8, "replaced after {waited:?}, not collected");
+    assert!(waited.as_secs() >= 9, "replaced after {waited:?}, not collected");
     let (_, address) = scene.await_pod("edge-gateway", port);
     assert_eq!(ask(address).ok(), Some('A'));
     let seen = history.seen();

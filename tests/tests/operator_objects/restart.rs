@@ -1,13 +1,12 @@
 //! An operator that has forgotten everything, and a document that nobody has any more: what it writes next still is
 //! newer than what the proxies run.
 
-use std::time::Duration;
-
 use fairlead_api::PortForward;
 use fairlead_config::ReadConfig;
 use fairlead_tests::{
     clients::ask,
     cluster::ControlPlane,
+    deadline::SOON,
     operator::Operator,
     ports,
     scene::{NEVER, Scene, forward},
@@ -15,9 +14,6 @@ use fairlead_tests::{
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
-
-/// How long a process may take to end.
-const PROMPT: Duration = Duration::from_secs(10);
 
 fn revision(scene: &Scene<'_>) -> u64 {
     let map: ConfigMap = scene.await_object("db-forward", "a document", |_| true);
@@ -45,7 +41,7 @@ fn a_lost_config_map_and_a_new_operator_still_reach_the_running_proxies() {
             before = revision(&scene);
         }
         operator.process().terminate();
-        operator.process().await_exit(PROMPT);
+        operator.process().await_exit(SOON);
         scene.delete::<ConfigMap>("db-forward");
         assert!(ask(address).is_ok(), "they go on without an operator");
         operator = Operator::start_installed(&cluster, &[]);

@@ -171,8 +171,9 @@ fn a_service_that_can_not_be_made_holds_up_no_other_member() {
         quota.status.as_ref().and_then(|status| status.used.as_ref()).is_some()
     });
     scene.apply::<PortForward>(&forward("db", other, &[&a], edge()));
-    let waits = await_condition_of(&scene, "db", "Ready", ("False", "NoProxies"));
-    assert!(message(&waits, "Ready").contains("exceeded quota: few"), "{}", message(&waits, "Ready"));
+    scene.await_object("db", "the quota to be the reason", |object: &PortForward| {
+        says(object, "Ready") == ("False", "NoProxies") && message(object, "Ready").contains("exceeded quota: few")
+    });
     scene.apply_ready(&[&forward("web", port, &[&b], edge())]);
     scene.await_letter(address, 'B');
     scene.delete::<ResourceQuota>("few");

@@ -19,7 +19,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::state_of;
+use super::{says_now, state_of};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Looks that find nothing to do.
@@ -28,6 +28,8 @@ const TOUCHES: usize = 10_000;
 const AT_ONCE: usize = 6;
 /// How long the operator has to do something that it should not do.
 const A_WHILE: Duration = Duration::from_secs(5);
+/// The forwards that run, and how many proxies each has.
+const PROXIES: [(&str, u32); 4] = [("own", 2), ("left", 1), ("right", 1), ("url", 1)];
 
 fn lines(writes: &[Request]) -> String {
     writes.iter().map(|write| format!("{} {} {}\n", write.received, write.verb, write.path)).collect()
@@ -60,6 +62,17 @@ fn touch(objects: &Objects, forwards: &[Value]) {
     block_on(stream::iter(0..TOUCHES).map(one).buffer_unordered(AT_ONCE).for_each(|_| std::future::ready(())));
 }
 
+/// Waits until every status says all there is to say, and nothing is left to write.
+fn await_settled(scene: &Scene<'_>) {
+    for (name, count) in PROXIES {
+        scene.await_object(name, &format!("{count} proxies that run it"), |object: &PortForward| {
+            let proxies = object.status.as_ref().and_then(|status| status.proxies.clone()).unwrap_or_default();
+            says_now(object, "Ready", "True") && [proxies.desired, proxies.connected, proxies.programmed] == [count; 3]
+        });
+    }
+    scene.await_idle();
+}
+
 #[test]
 #[allow(clippy::print_stderr, reason = "how fast the looks came is part of what they show")]
 fn an_idle_cluster_causes_no_writes_nor_do_looks_that_find_nothing_new() {
@@ -78,7 +91,7 @@ fn an_idle_cluster_causes_no_writes_nor_do_looks_that_find_nothing_new() {
     await_condition("the target alive", CLUSTER_SOON, || {
         scene.find("left").is_some_and(|object| state_of(&object, &target.address().to_string()) == "Alive")
     });
-    scene.await_idle();
+    await_settled(&scene);
     let mark = writes(&cluster).len();
     let assert_none = |of: &str| {
         let all = writes(&cluster);
