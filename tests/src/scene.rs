@@ -10,6 +10,7 @@ use std::{
 };
 
 use fairlead_api::PortForward;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,10 +27,9 @@ pub const NEVER: Mounting = Mounting::AtStart;
 pub const AT_ONCE: Mounting = Mounting::After(Duration::ZERO);
 /// How long the operator has to be silent to count as idle.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Statuses of one object that are written at once; another one may be put off.
-const AT_ONCE_WRITTEN: usize = 4;
-/// Longer than a status is put off.
-const PUT_OFF: Duration = Duration::from_secs(12);
+/// An object has so many statuses at once, and one more after each period.
+const STATUSES_AT_ONCE: u32 = 4;
+const STATUS_PERIOD: Duration = Duration::from_secs(10);
 
 /// The namespace; it reads and writes as an administrator does.
 pub struct Scene<'a> {
@@ -128,19 +128,27 @@ impl<'a> Scene<'a> {
             if writes.len() != count {
                 (count, since) = (writes.len(), Instant::now());
             }
-            since.elapsed() > if may_be_put_off(&writes) { PUT_OFF } else { SILENCE }
+            since.elapsed() > SILENCE && Timestamp::now() > put_off_until(statuses(&writes)) + SILENCE
         });
         count
     }
 }
 
-/// Whether an object has had so many statuses that the next one may still be to come.
-fn may_be_put_off(writes: &[Request]) -> bool {
-    let mut statuses = BTreeMap::new();
-    for write in writes.iter().filter(|write| write.subresource.as_deref() == Some("status")) {
-        *statuses.entry(write.name.as_ref()).or_insert(0) += 1;
+/// Names and times of the statuses among these writes.
+fn statuses(writes: &[Request]) -> impl Iterator<Item = (&str, Timestamp)> {
+    let statuses = writes.iter().filter(|write| write.subresource.as_deref() == Some("status"));
+    statuses.map(|write| (write.name.as_deref().unwrap_or_default(), write.received.parse().expect("a time")))
+}
+
+/// Until when the next status of an object may be put off, since that has had many.
+fn put_off_until<'a>(statuses: impl Iterator<Item = (&'a str, Timestamp)>) -> Timestamp {
+    let mut paid = BTreeMap::new();
+    for (name, written) in statuses {
+        let until = paid.entry(name).or_insert(written);
+        *until = written.max(*until) + STATUS_PERIOD;
     }
-    statuses.into_values().any(|count| count >= AT_ONCE_WRITTEN)
+    let last = paid.into_values().max().unwrap_or(Timestamp::UNIX_EPOCH);
+    last - STATUS_PERIOD * (STATUSES_AT_ONCE - 1)
 }
 
 /// Whatever a test is about, the operator never asked for what its roles don't give it.
@@ -178,4 +186,23 @@ pub fn forward(name: &str, port: u16, targets: &[&Target], more: Value) -> Value
 
 fn name_of(forward: &Value) -> &str {
     forward["metadata"]["name"].as_str().expect("the PortForward's name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_had_many_statuses_may_have_another_one_later() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let until = |written: &[(&'static str, i64)]| {
+            let until = put_off_until(written.iter().map(|(name, second)| (*name, at(*second))));
+            until.as_second()
+        };
+        assert!(until(&[]) < 0, "never");
+        assert_eq!(until(&[("a", 100), ("b", 100), ("a", 100), ("a", 100)]), 100, "one is left");
+        assert_eq!(until(&[("a", 100); 4]), 110);
+        assert_eq!(until(&[("a", 100), ("a", 100), ("a", 100), ("a", 105), ("a", 109)]), 120);
+        assert_eq!(until(&[("a", 100), ("a", 100), ("a", 100), ("a", 200)]), 180, "long ago is over");
+    }
 }

@@ -7,7 +7,7 @@ use fairlead_config::yaml;
 use fairlead_tests::{
     binary::{Launch, operator},
     clients::ask,
-    cluster::{CLUSTER_SOON, proxy_pod},
+    cluster::{CLUSTER_SOON, PROXY_ARGUMENTS, proxy_pod},
     deadline::{await_condition, await_some},
     operator::{await_condition_of, condition, says},
     ports,
@@ -162,9 +162,7 @@ fn two_forwards_of_one_sidecar_can_not_have_the_same_port() {
 
 /// As a sidecar is run, with its ConfigMap where [`proxy_pod`] mounts it.
 pub(crate) fn by_hand(name: &str, labels: &Value, config_map: &str) -> Value {
-    let arguments = ["proxy", "--config", "/config/config.yaml", "--metrics-addr", ":19444"];
-    let admin = ["--admin-addr", ":19443", "--admin-ca", "/config/ca.crt"];
-    proxy_pod(name, labels, config_map, &[&arguments[..], &admin].concat())
+    proxy_pod(name, labels, config_map, &PROXY_ARGUMENTS)
 }
 
 #[test]
