@@ -9,7 +9,7 @@ use std::{
 use fairlead_tests::{
     binary::{Fairlead, Launch},
     clients::{First, ask, ask_times, half_close},
-    deadline::{await_condition, until},
+    deadline::{SOON, await_condition, until},
     ports,
     sshd::Sshd,
     targets::Target,
@@ -48,6 +48,17 @@ fn two_ports_of_one_session_serve_each_its_target_and_one_of_them_the_server_cho
     let chosen = await_held(&fairlead, "rtcp-0");
     assert_eq!((ask_times(here(port), 5), ask_times(here(chosen), 5)), ("AAAAA".to_owned(), "BBBBB".to_owned()));
     assert_eq!(sshd.log().matches("Accepted publickey").count(), 1, "they share a session:\n{}", sshd.log());
+}
+
+#[test]
+fn a_server_is_told_of_a_target_that_is_gone() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (mut target, port) = (Target::letter('A'), ports::free());
+    target.kill();
+    let fairlead = remote(&sshd, &[format!("rtcp://127.0.0.1:{port}/{}", target.address())]);
+    await_held(&fairlead, &format!("rtcp-{port}"));
+    assert!(ask(here(port)).is_err());
+    await_condition("the refusal in its log", SOON, || sshd.log().contains("open failed: connect failed"));
 }
 
 #[test]

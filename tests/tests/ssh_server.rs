@@ -3,10 +3,14 @@
 #[path = "ssh_server/scene.rs"]
 mod scene;
 
-use std::{io::Write, net::Shutdown, process::Command};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::Shutdown,
+    process::Command,
+};
 
 use fairlead_tests::{
-    binary::Launch,
+    binary::{Fairlead, Launch},
     clients::{First, ask, ask_times, dial, half_close, has_ended, letter, open_many},
     deadline::{SOON, await_condition},
     ports,
@@ -62,7 +66,7 @@ fn a_socks_proxy_of_the_client_goes_through_too() {
     let guest = scene.ssh(&["-N", "-D", &format!("127.0.0.1:{port}")]);
     guest.await_listening(port);
     let through = ports::free();
-    let fairlead = fairlead_tests::binary::Fairlead::run(&[
+    let fairlead = Fairlead::run(&[
         "run",
         "-L",
         &format!("tcp://127.0.0.1:{through}/{}", target.address()),
@@ -180,6 +184,25 @@ fn a_dead_target_is_a_refused_channel() {
     guest.await_listening(port);
     assert!(has_ended(&dial(([127, 0, 0, 1], port)).expect("a connection")));
     await_condition("the reason to be said", SOON, || guest.said().contains("open failed: connect failed"));
+}
+
+#[test]
+fn a_caller_whom_the_client_has_no_target_for_is_reset() {
+    let mut target = Target::letter('A');
+    target.kill();
+    let scene = Scene::with_keys(|key| format!("{key}\n"));
+    let is_reset = |port| {
+        let mut caller = dial(([127, 0, 0, 1], port)).expect("a connection");
+        caller.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+    };
+    let (theirs, ours) = (ports::free(), ports::free());
+    let guest = scene.ssh(&["-N", "-R", &format!("{theirs}:{}", target.address())]);
+    guest.await_listening(theirs);
+    assert!(is_reset(theirs), "by ssh -R: {}", guest.said());
+    let listen = format!("rtcp://127.0.0.1:{ours}/{}", target.address());
+    let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", &scene.hop()]);
+    fairlead.await_object("the far port", |object| object["status"]["addresses"][0]["port"] == ours);
+    assert!(is_reset(ours), "by our own client: {}", fairlead.printed());
 }
 
 #[test]

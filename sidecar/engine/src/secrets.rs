@@ -88,7 +88,8 @@ impl Secrets {
 
     /// A mounted Secret: one file per key.
     fn login_in(&self, directory: &str, username: Option<String>) -> Result<Login, String> {
-        let key = |key: &str| self.text(&format!("{directory}/{key}")).map_err(|error| lacking(directory, key, &error));
+        let text = |key: &str| self.text(&format!("{directory}/{key}"));
+        let key = |key: &str| text(key).map_err(|error| format!("{}: {error}", name_of(directory, key)));
         let user = match (key("username"), username) {
             (Ok(user), _) | (Err(_), Some(user)) => user,
             (Err(error), None) => return Err(error),
@@ -109,7 +110,7 @@ impl Secrets {
     pub(crate) fn users(&self, files: &ServerUsers) -> Result<(String, Vec<Login>), String> {
         match (&files.directory, &files.file) {
             (Some(directory), _) => {
-                let name = format!("Secret {:?}, key \"users\"", directory.rsplit('/').next().unwrap_or(directory));
+                let name = name_of(directory, "users");
                 let text = self.text(&format!("{directory}/users")).map_err(|error| format!("{name}: {error}"))?;
                 let logins = logins(&text, |line| line.split_once(':'));
                 let no_colon = |line| format!("{name}: line {line} has no colon; write \"name:password\"");
@@ -150,9 +151,18 @@ fn logins(text: &str, of_line: impl Fn(&str) -> Option<(&str, &str)>) -> Result<
         .collect()
 }
 
-fn lacking(directory: &str, key: &str, error: &str) -> String {
+/// A mounted Secret's key, as errors call it.
+pub(crate) fn name_of(directory: &str, key: &str) -> String {
     let secret = directory.rsplit('/').next().unwrap_or(directory);
-    format!("Secret {secret:?}, key {key:?}: {error}")
+    format!("Secret {secret:?}, key {key:?}")
+}
+
+/// A file as errors call it: a mounted Secret's key, or its path.
+pub(crate) fn name_of_file(path: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((directory, key)) if directory.contains("/secrets/") => name_of(directory, key),
+        Some(_) | None => path.to_owned(),
+    }
 }
 
 fn read_file(path: &Path) -> Found {
@@ -207,6 +217,18 @@ mod tests {
         let error = password.login(&in_directory(None)).unwrap_err();
         assert_eq!(error, "Secret \"a\", key \"username\": is not there");
         assert!(!format!("{:?}", password.memory.load()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_mounted_secret_is_called_by_its_name_and_a_file_by_its_path() {
+        for (path, want) in [
+            ("/etc/fairlead/secrets/hostkey/ssh-privatekey", "Secret \"hostkey\", key \"ssh-privatekey\""),
+            ("memory:/secrets/shop/hostkey/ssh-privatekey", "Secret \"hostkey\", key \"ssh-privatekey\""),
+            ("/home/ann/secrets/hostkey", "/home/ann/secrets/hostkey"),
+            ("hostkey", "hostkey"),
+        ] {
+            assert_eq!(name_of_file(path), want);
+        }
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl Scene {
         kib.expect("a figure") << 10
     }
 
+    /// It as a hop of ours, with the right key.
+    pub(crate) fn hop(&self) -> String {
+        let (key, known) = (self.files.path("id"), self.files.path("known_hosts"));
+        format!("forward+ssh://somebody@127.0.0.1:{}?ssh_key={key}&ssh_known_hosts={known}", self.port)
+    }
+
     /// OpenSSH's client with the right key.
     pub(crate) fn ssh(&self, arguments: &[&str]) -> Guest {
         let mut all = vec!["-i".to_owned(), "id".to_owned()];

@@ -9,6 +9,7 @@ mod auto;
 mod binds;
 mod counted;
 mod datagrams;
+mod fresh;
 mod handshakes;
 mod http;
 mod listening;
@@ -24,7 +25,7 @@ mod users;
 use std::{
     io,
     net::{Shutdown, TcpListener},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -49,14 +50,13 @@ use crate::{
     tls::server::Certificate,
 };
 use binds::Binds;
+use fresh::Fresh;
 use handshakes::Handshakes;
 use session::Session;
 use users::Users;
 
 /// Names that one server's clients have resolved at a time.
 const QUESTIONS: usize = 16;
-/// How long logins are used before their file is looked at again.
-const USERS_FRESH: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub(crate) struct Server {
@@ -73,7 +73,9 @@ struct Shared {
     chain: Chained,
     /// What the server itself lacks to serve anybody.
     lack: ArcSwapOption<String>,
-    users: Mutex<Option<KnownUsers>>,
+    users: Fresh<ServerUsers, Result<Arc<Users>, String>>,
+    /// What clients of an SSH server are met with.
+    welcome: Fresh<Arc<ServerPlan>, Result<Arc<ssh::Welcome>, String>>,
     certificate: Certificate,
     handshakes: Arc<Handshakes>,
     binds: Arc<Binds>,
@@ -95,9 +97,6 @@ struct Running {
     server: Arc<ServerPlan>,
 }
 
-/// Logins as read, where from, and when.
-type KnownUsers = (ServerUsers, Instant, Result<Arc<Users>, String>);
-
 impl Server {
     /// Listens and starts to serve. The error is the listener's.
     pub(crate) fn start(
@@ -113,7 +112,8 @@ impl Server {
             running: ArcSwap::from_pointee(Running::new(protocol, plan)?),
             chain,
             lack: ArcSwapOption::empty(),
-            users: Mutex::default(),
+            users: Fresh::default(),
+            welcome: Fresh::default(),
             certificate: Certificate::default(),
             handshakes: Arc::default(),
             binds: Arc::default(),
@@ -212,21 +212,21 @@ impl Shared {
     /// The logins as they are now; none: nobody is asked for one.
     fn users(&self, server: &ServerPlan) -> Result<Option<Arc<Users>>, String> {
         let Some(files) = &server.users else { return Ok(None) };
-        let mut known = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = known.as_ref().filter(|(of, at, _)| of == files && at.elapsed() < USERS_FRESH);
-        if let Some((_, _, users)) = fresh {
-            return users.clone().map(Some);
-        }
-        let users = Users::read(files, &self.secrets).map(Arc::new);
-        *known = Some((files.clone(), Instant::now(), users.clone()));
-        users.map(Some)
+        let read = || Users::read(files, &self.secrets).map(Arc::new);
+        self.users.value(files, Instant::now(), read).map(Some)
+    }
+
+    /// What clients of an SSH server are met with now.
+    fn welcome(&self, server: &Arc<ServerPlan>) -> Result<Arc<ssh::Welcome>, String> {
+        let read = || ssh::Welcome::read(server, &self.secrets).map(Arc::new);
+        self.welcome.value(server, Instant::now(), read)
     }
 
     /// Looks at the files that it and its hops need; true if what they lack has changed.
     fn look(&self) -> bool {
         let running = self.running.load();
         let users = match running.protocol {
-            ServerProtocol::Ssh => ssh::lack(&running.server, &self.secrets),
+            ServerProtocol::Ssh => self.welcome(&running.server).err(),
             ServerProtocol::Auto
             | ServerProtocol::Http
             | ServerProtocol::Relay

@@ -14,7 +14,7 @@ use russh::{
 };
 use tokio::runtime::Handle;
 
-use super::{channel::ChannelStream, listening::Ports, papers::Papers, traffic::Traffic};
+use super::{caller::Caller, channel::ChannelStream, listening::Ports, papers::Papers, traffic::Traffic};
 use crate::{dial::DialCause, group::Chosen};
 
 /// Hears what the server says.
@@ -147,11 +147,13 @@ impl Handler for Watch {
         answer: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Failure> {
-        // Dropped, the answer is no.
-        let Some(room) = self.ports.room(port) else { return Ok(()) };
-        let stream = ChannelStream::new(channel, Arc::clone(&self.traffic), Handle::current());
-        answer.accept().await;
-        room.send(stream);
+        match self.ports.room(port) {
+            Ok(room) => {
+                let stream = ChannelStream::new(channel, Arc::clone(&self.traffic), Handle::current());
+                room.send(Caller::new(stream, answer));
+            }
+            Err(why) => answer.reject(why).await,
+        }
         Ok(())
     }
 

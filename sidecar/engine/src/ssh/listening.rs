@@ -6,12 +6,13 @@ use std::sync::{
     atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use russh::ChannelOpenFailure;
 use tokio::sync::mpsc;
 
-use super::{channel::ChannelStream, session::Session};
+use super::{caller::Caller, session::Session};
 use crate::dial::DialCause;
 
-/// Peers of one port that wait to be served; further ones are refused.
+/// Callers at one port that wait to be served; further ones are refused.
 const QUEUE: usize = 128;
 
 /// The ports of one session.
@@ -24,7 +25,7 @@ type Number = Arc<AtomicU32>;
 #[derive(Debug)]
 struct Port {
     number: Number,
-    peers: mpsc::Sender<ChannelStream>,
+    callers: mpsc::Sender<Caller>,
 }
 
 /// A port that the server holds for us. Dropped, it is given back.
@@ -32,7 +33,7 @@ pub(crate) struct Listening {
     session: Arc<Session>,
     host: String,
     number: Number,
-    peers: mpsc::Receiver<ChannelStream>,
+    callers: mpsc::Receiver<Caller>,
 }
 
 /// Why a server does not listen for us.
@@ -49,13 +50,13 @@ pub(crate) enum ListenFailure {
 }
 
 impl Ports {
-    /// Hands a peer of a port over; false if nobody holds that port, or too many wait.
-    pub(super) fn room(&self, number: u32) -> Option<mpsc::OwnedPermit<ChannelStream>> {
+    /// Room for one more caller at a port. The error is what the server is told.
+    pub(super) fn room(&self, number: u32) -> Result<mpsc::OwnedPermit<Caller>, ChannelOpenFailure> {
         let ports = self.ports();
         let with = |wanted| ports.iter().find(|port| port.number.load(Relaxed) == wanted);
-        // The first peer may be faster than the answer that tells us the port.
-        let port = with(number).or_else(|| with(0))?;
-        port.peers.clone().try_reserve_owned().ok()
+        // The first caller may be faster than the answer that tells us the port.
+        let port = with(number).or_else(|| with(0)).ok_or(ChannelOpenFailure::AdministrativelyProhibited)?;
+        port.callers.clone().try_reserve_owned().map_err(|_| ChannelOpenFailure::ResourceShortage)
     }
 
     /// Drops every queue, since the session has ended.
@@ -63,10 +64,10 @@ impl Ports {
         self.ports().clear();
     }
 
-    fn add(&self, number: u16) -> (Number, mpsc::Receiver<ChannelStream>) {
-        let (peers, queue) = mpsc::channel(QUEUE);
+    fn add(&self, number: u16) -> (Number, mpsc::Receiver<Caller>) {
+        let (callers, queue) = mpsc::channel(QUEUE);
         let number = Arc::new(AtomicU32::new(number.into()));
-        self.ports().push(Port { number: Arc::clone(&number), peers });
+        self.ports().push(Port { number: Arc::clone(&number), callers });
         (number, queue)
     }
 
@@ -82,9 +83,9 @@ impl Ports {
 impl Session {
     /// Asks the server to listen at `host:port`; port 0: it chooses.
     pub(crate) async fn listen(self: &Arc<Self>, host: &str, port: u16) -> Result<Listening, ListenFailure> {
-        let (number, peers) = self.ports().add(port);
+        let (number, callers) = self.ports().add(port);
         // Given back by its drop, whatever comes.
-        let listening = Listening { session: Arc::clone(self), host: host.to_owned(), number, peers };
+        let listening = Listening { session: Arc::clone(self), host: host.to_owned(), number, callers };
         match self.handle().tcpip_forward(host, port.into()).await {
             Ok(chosen) => {
                 let number = if port == 0 { chosen } else { port.into() };
@@ -103,9 +104,9 @@ impl Listening {
         u16::try_from(self.number.load(Relaxed)).unwrap_or_default()
     }
 
-    /// The next peer; none once the session has ended.
-    pub(crate) async fn accept(&mut self) -> Option<ChannelStream> {
-        self.peers.recv().await
+    /// The next caller; none once the session has ended.
+    pub(crate) async fn accept(&mut self) -> Option<Caller> {
+        self.callers.recv().await
     }
 }
 

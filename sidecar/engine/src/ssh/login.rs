@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use fairlead_config::{HopCredentials, url::Secret};
 use russh::keys::{self, Certificate, PrivateKey, decode_secret_key, ssh_key};
 
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, name_of};
 
 /// What the files held, to be compared with what they hold later.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -83,9 +83,8 @@ impl LoginFiles {
 
     /// A mounted Secret: one file per key.
     fn take_directory(&mut self, directory: &str, secrets: &Secrets) -> Result<(), String> {
-        let secret = directory.rsplit('/').next().unwrap_or(directory);
         let of_key = |key: &str| secrets.read(&format!("{directory}/{key}"));
-        let name = |key: &str| format!("Secret {secret:?}, key {key:?}");
+        let name = |key: &str| name_of(directory, key);
         self.password = of_key("password").ok().map(|password| without_line_break(&password).into());
         self.user = of_key("username").ok().map(|user| text(&user, &name("username"))).transpose()?;
         match of_key("ssh-privatekey") {

@@ -3,11 +3,12 @@
 //!
 //! `papers` say who we are (`login`) and whose host keys we trust (`known_hosts`, `trust`); the `pool` keeps `session`s,
 //! each with a `handler` for what the server says, and gives a `channel` to each connection. What waits to be read in
-//! them is bounded by `traffic`. A port that the server holds for us is `listening`. Who may come to a server of ours is
-//! in `authorized_keys`.
+//! them is bounded by `traffic`. A port that the server holds for us is `listening`, and who comes there a `caller`. Who may
+//! come to a server of ours is in `authorized_keys`.
 
 mod authenticate;
 mod authorized_keys;
+mod caller;
 mod channel;
 mod handler;
 mod known_hosts;
@@ -18,6 +19,8 @@ mod pool;
 mod session;
 mod traffic;
 mod trust;
+
+use std::time::Duration;
 
 use fairlead_config::url::Secret;
 use russh::{
@@ -34,9 +37,25 @@ pub(crate) use session::Session;
 pub(crate) use traffic::{CHANNEL_MESSAGES, Traffic};
 pub(crate) use trust::ALGORITHMS;
 
-/// AES-GCM costs half of what ChaCha20 costs where the processor helps, which all of ours do.
-pub(crate) const CIPHERS: [cipher::Name; 5] =
-    [cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
+/// AES-GCM costs half of what ChaCha20 costs where the processor helps, which all of ours do; among keys of the same kind
+/// the shorter one first, as `ssh` has them.
+pub(crate) const CIPHERS: [cipher::Name; 6] = [
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_256_CTR,
+];
+
+/// Signs of life that may stay unanswered: when the third is due, the peer is given up.
+pub(crate) const UNANSWERED: usize = 2;
+
+/// How often a silent peer is asked for a sign of life, so that it is given up within three times `keep_alive` whatever
+/// the machine is busy with.
+pub(crate) fn sign_of_life_pause(keep_alive: Duration) -> Duration {
+    keep_alive - keep_alive / 20
+}
 
 /// Reads a private key without a passphrase, in any form. The error says what to write and shows nothing.
 pub(crate) fn decode_key(content: &[u8]) -> Result<PrivateKey, String> {

@@ -15,18 +15,17 @@ use russh::{ChannelOpenFailure, Preferred, SshId, client};
 use tokio::{runtime::Handle, time::sleep};
 
 use super::{
-    CIPHERS,
+    CIPHERS, UNANSWERED,
     authenticate::authenticate,
     channel::ChannelStream,
     handler::{Users, Watch},
     listening::Ports,
     papers::Papers,
+    sign_of_life_pause,
     traffic::{BACKLOG, CHANNEL_MESSAGES, Traffic},
 };
 use crate::{dial::DialCause, group::Chosen, protocol::Fault, stream::Stream};
 
-/// Signs of life that may stay unanswered: with the third the server is given up.
-const UNANSWERED: usize = 2;
 /// How often a session is looked at.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// Refused channels after which a new session is begun: `russh` keeps a record of each until the session ends.
@@ -188,7 +187,7 @@ fn config(node: &HostPort, papers: &Papers, ssh: &HopSsh) -> client::Config {
     client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Fairlead_", env!("CARGO_PKG_VERSION")))),
         channel_buffer_size: CHANNEL_MESSAGES,
-        keepalive_interval: Some(keep_alive).filter(|interval| !interval.is_zero()),
+        keepalive_interval: Some(sign_of_life_pause(keep_alive)).filter(|pause| !pause.is_zero()),
         keepalive_max: UNANSWERED,
         preferred: Preferred {
             key: papers.trust.algorithms(&node.host, node.port).into(),

@@ -8,10 +8,11 @@ mod guest;
 mod leash;
 mod listeners;
 mod logins;
+mod welcome;
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use russh::{ChannelOpenFailure, Preferred, SshId, keys::PrivateKey, server};
+use russh::{ChannelOpenFailure, server};
 use tokio::{
     net::TcpStream,
     runtime::Handle,
@@ -24,21 +25,13 @@ use super::session::{Refusal, Session};
 use crate::{
     protocol::ClientFault,
     socket::Socket,
-    ssh::{ALGORITHMS, CHANNEL_MESSAGES, CIPHERS, ChannelStream, Traffic},
+    ssh::{ChannelStream, Traffic},
     stream::Stream,
 };
 use guest::{Guest, Wish};
 use leash::Leash;
-pub(super) use logins::{Logins, lack};
+pub(super) use welcome::Welcome;
 
-/// Logins that one connection may try.
-const LOGIN_ATTEMPTS: usize = 6;
-/// How long a wrong login takes to be found out.
-const LOGIN_DELAY: Duration = Duration::from_secs(1);
-/// A client that says nothing is asked for a sign of life so often …
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// … and given up with the third that stays unanswered, and what it listens on is free.
-const UNANSWERED: usize = 2;
 /// Channels of one session.
 const CHANNELS_LIMIT: usize = 4_096;
 /// Wishes that wait to be taken up.
@@ -48,13 +41,12 @@ const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 /// Serves one client to its end.
 pub(super) async fn serve(session: Session, client: Stream) -> Result<(), ClientFault> {
-    let logins = Logins::read(&session).map_err(ClientFault::Credentials)?;
-    let key = logins::host_key(&session).map_err(ClientFault::Credentials)?;
-    let config = Arc::new(config(key, &logins));
+    let welcome = session.shared.welcome(&session.running.server).map_err(ClientFault::Credentials)?;
+    let config = welcome.config();
     let traffic = Arc::new(Traffic::new());
     let (wishes, heard) = mpsc::channel(WISHES);
     let (passed, has_passed) = oneshot::channel();
-    let guest = Guest::new(session.clone(), logins, Arc::clone(&traffic), wishes, passed);
+    let guest = Guest::new(session.clone(), welcome, Arc::clone(&traffic), wishes, passed);
     let (leash, client) = Leash::new(client);
     let greeting = async {
         let mut running = server::run_stream(config, client, guest).await?;
@@ -85,8 +77,8 @@ async fn carry(
             Some(wish) = heard.recv() => {
                 if tasks.len() < CHANNELS_LIMIT {
                     tasks.spawn(fulfil(session.clone(), wish, handle.clone(), Arc::clone(traffic)));
-                } else if let Wish::Open { reply, .. } = wish {
-                    reply.reject(ChannelOpenFailure::ResourceShortage).await;
+                } else {
+                    refuse(wish).await;
                 }
             }
             Some(_) = tasks.join_next() => {}
@@ -113,11 +105,29 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
         },
         Wish::Carry { peer, address, port } => {
             let Ok((origin, peer)) = accepted(peer) else { return };
-            let opened = handle.channel_open_forwarded_tcpip(address, port.into(), origin.0, origin.1).await;
-            // A peer that the client doesn't want finds its connection closed.
-            let Ok(channel) = opened else { return };
-            let client = ChannelStream::new(channel, traffic, Handle::current());
-            session.copy(Stream::Layered(Box::new(client)), Stream::Tcp(peer)).await;
+            match handle.channel_open_forwarded_tcpip(address, port.into(), origin.0, origin.1).await {
+                Ok(channel) => {
+                    let client = ChannelStream::new(channel, traffic, Handle::current());
+                    session.copy(Stream::Layered(Box::new(client)), Stream::Tcp(peer)).await;
+                }
+                // The client doesn't want the peer, or reaches no target for it: a plain close would read as an empty answer.
+                Err(error) => {
+                    peer.reset_at_end();
+                    tracing::debug!(forward = %session.shared.key, peer = %session.peer, %error, "caller refused");
+                }
+            }
+        }
+    }
+}
+
+/// Takes no more of a session that has as many channels as it may.
+async fn refuse(wish: Wish) {
+    match wish {
+        Wish::Open { reply, .. } => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+        Wish::Carry { peer, .. } => {
+            if let Ok((_, peer)) = accepted(peer) {
+                peer.reset_at_end();
+            }
         }
     }
 }
@@ -133,23 +143,6 @@ fn failure(refusal: &Refusal) -> ChannelOpenFailure {
     match refusal {
         Refusal::NotAllowed => ChannelOpenFailure::AdministrativelyProhibited,
         Refusal::Failed(_) => ChannelOpenFailure::ConnectFailed,
-    }
-}
-
-fn config(key: PrivateKey, logins: &Logins) -> server::Config {
-    server::Config {
-        server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Fairlead_", env!("CARGO_PKG_VERSION")))),
-        methods: logins.methods(),
-        auth_rejection_time: LOGIN_DELAY,
-        auth_rejection_time_initial: Some(Duration::ZERO),
-        keys: vec![key],
-        channel_buffer_size: CHANNEL_MESSAGES,
-        max_auth_attempts: LOGIN_ATTEMPTS,
-        inactivity_timeout: None,
-        keepalive_interval: Some(KEEP_ALIVE),
-        keepalive_max: UNANSWERED,
-        preferred: Preferred { key: Cow::Borrowed(&ALGORITHMS), cipher: Cow::Borrowed(&CIPHERS), ..Preferred::DEFAULT },
-        ..server::Config::default()
     }
 }
 

@@ -199,7 +199,7 @@ async fn a_login_is_needed_where_there_are_users_and_a_wrong_one_waits() {
     server.says(&[(b"\x05\x01\x00", b"\x05\xff")]).await;
     server.engine.set_secrets(logins("other:word\n"));
     let other: (&[u8], &[u8]) = (b"\x01\x05other\x04word", b"\x01\x00");
-    tokio::time::sleep(USERS_FRESH).await;
+    tokio::time::sleep(fresh::FRESH).await;
     server.says(&[asks, other]).await;
 }
 

@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{super::session::Session, listeners::Listeners, logins::Logins};
+use super::{super::session::Session, listeners::Listeners, welcome::Welcome};
 use crate::ssh::{Asker, Limits, Traffic};
 
 /// What a client is told that wants more than ports.
@@ -34,7 +34,7 @@ pub(super) enum Wish {
 /// The client.
 pub(super) struct Guest {
     session: Session,
-    logins: Logins,
+    welcome: Arc<Welcome>,
     traffic: Arc<Traffic>,
     wishes: mpsc::Sender<Wish>,
     /// Told once the client is logged in.
@@ -46,13 +46,13 @@ pub(super) struct Guest {
 impl Guest {
     pub(super) fn new(
         session: Session,
-        logins: Logins,
+        welcome: Arc<Welcome>,
         traffic: Arc<Traffic>,
         wishes: mpsc::Sender<Wish>,
         passed: oneshot::Sender<()>,
     ) -> Self {
         let (limits, listeners) = (Limits::default(), Listeners::default());
-        Self { session, logins, traffic, wishes, passed: Some(passed), limits, listeners }
+        Self { session, welcome, traffic, wishes, passed: Some(passed), limits, listeners }
     }
 
     fn asker<'a>(&self, user: &'a str) -> Asker<'a> {
@@ -61,7 +61,7 @@ impl Guest {
     }
 
     fn limits_of(&self, user: &str, key: &PublicKey) -> Option<Limits> {
-        self.logins.keys.as_ref()?.limits_of_key(key, self.asker(user))
+        self.welcome.logins.keys.as_ref()?.limits_of_key(key, self.asker(user))
     }
 
     fn admit(&mut self, limits: Option<Limits>) -> Auth {
@@ -84,11 +84,11 @@ impl Handler for Guest {
     type Error = russh::Error;
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, russh::Error> {
-        Ok(if self.logins.is_open() { Auth::Accept } else { Auth::reject() })
+        Ok(if self.welcome.logins.is_open() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
-        let users = self.logins.users.clone();
+        let users = self.welcome.logins.users.clone();
         let found = users.and_then(|users| users.find(user.as_bytes(), password.as_bytes()));
         Ok(self.admit(found.map(|_| Limits::default())))
     }
@@ -97,7 +97,7 @@ impl Handler for Guest {
         let is_sha1 = matches!(offer.algorithm, Algorithm::Rsa { hash: None });
         let is_known = self.limits_of(user, offer.public_key).is_some();
         // A certificate is offered as the key in it; whose it is, is found out once it is signed for.
-        let may_be_certified = self.logins.keys.as_ref().is_some_and(|keys| keys.has_authority());
+        let may_be_certified = self.welcome.logins.keys.as_ref().is_some_and(|keys| keys.has_authority());
         Ok(if !is_sha1 && (is_known || may_be_certified) { Auth::Accept } else { Auth::reject() })
     }
 
@@ -108,7 +108,7 @@ impl Handler for Guest {
 
     async fn auth_openssh_certificate(&mut self, user: &str, shown: &Certificate) -> Result<Auth, russh::Error> {
         let asker = self.asker(user);
-        let limits = self.logins.keys.as_ref().and_then(|keys| keys.limits_of_certificate(shown, asker));
+        let limits = self.welcome.logins.keys.as_ref().and_then(|keys| keys.limits_of_certificate(shown, asker));
         Ok(self.admit(limits))
     }
 
