@@ -104,3 +104,21 @@ pub(crate) fn logged() -> String {
     KEPT.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
     String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned()
 }
+
+/// How long a fuzz target runs: `FUZZ_SECONDS`, or half a second.
+pub(crate) fn fuzz_time() -> Duration {
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs_f64(seconds.unwrap_or(0.5))
+}
+
+/// A text of these pieces, and of a single byte here and there: each byte of the input is one or the other.
+pub(crate) fn text_of(bytes: &[u8], pieces: &[&str]) -> String {
+    let mut text = Vec::new();
+    for byte in bytes {
+        match pieces.get(usize::from(*byte) % (pieces.len() + pieces.len() / 8)) {
+            Some(piece) => text.extend_from_slice(piece.as_bytes()),
+            None => text.push(byte.wrapping_mul(37)),
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -2,8 +2,6 @@
 //! and never a panic nor more than was sent.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
-
 use bolero::check;
 use fairlead_config::HostPort;
 use futures::FutureExt;
@@ -17,15 +15,11 @@ use super::{
     udp_frame,
     wrapping::Wrapping,
 };
-
-fn run_time() -> Duration {
-    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs_f64(seconds.unwrap_or(0.5))
-}
+use crate::testing::fuzz_time;
 
 #[test]
 fn addresses_and_frames_of_anybody_are_read_as_they_would_be_written() {
-    check!(name = "address_and_frame_bytes").with_test_time(run_time()).for_each(|bytes: &[u8]| {
+    check!(name = "address_and_frame_bytes").with_test_time(fuzz_time()).for_each(|bytes: &[u8]| {
         if let Ok(Some((read, length))) = address::decode(bytes) {
             let mut again = Vec::new();
             // A name that is an IP address is written as one.
@@ -49,7 +43,7 @@ fn addresses_and_frames_of_anybody_are_read_as_they_would_be_written() {
 
 #[test]
 fn relay_requests_of_anybody_read_back_equal() {
-    check!(name = "relay_request_bytes").with_test_time(run_time()).for_each(|bytes: &[u8]| {
+    check!(name = "relay_request_bytes").with_test_time(fuzz_time()).for_each(|bytes: &[u8]| {
         // More often a request than bytes by chance are.
         let framed = [&[1, bytes.first().copied().unwrap_or_default() & 0x81, 0, bytes.len() as u8], bytes].concat();
         for mut input in [bytes, &framed[..]] {
@@ -63,7 +57,7 @@ fn relay_requests_of_anybody_read_back_equal() {
 #[test]
 fn nothing_of_anybody_without_the_key_is_read() {
     let target = HostPort::new("a", 53);
-    check!(name = "shadowsocks_bytes").with_test_time(run_time()).for_each(|bytes: &[u8]| {
+    check!(name = "shadowsocks_bytes").with_test_time(fuzz_time()).for_each(|bytes: &[u8]| {
         for method in [Method::Aes128Gcm, Method::Aes256Gcm, Method::Chacha20Poly1305, Method::Chacha20] {
             let key = Key::new(method, "pass");
             let mut wrapped = bytes.to_vec();

@@ -290,5 +290,8 @@ fn expiry(text: &str) -> Result<u64, String> {
 }
 
 #[cfg(test)]
+#[path = "authorized_keys_fuzz_tests.rs"]
+mod fuzz_tests;
+#[cfg(test)]
 #[path = "authorized_keys_tests.rs"]
 mod tests;

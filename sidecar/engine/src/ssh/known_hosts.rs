@@ -71,14 +71,18 @@ impl Name {
     }
 }
 
-/// Reads one line; `ssh_key` wants single spaces and takes no comment apart.
+/// Reads one line; `ssh_key` wants single spaces, takes no comment apart, and makes a pattern of nothing between commas.
 fn entry(line: &str) -> Option<Entry> {
     if line.trim_start().starts_with('#') {
         return None;
     }
-    let fields = line.split_ascii_whitespace();
-    let fields: Vec<_> = if line.trim_start().starts_with('@') { fields.take(4) } else { fields.take(3) }.collect();
-    fields.join(" ").parse().ok()
+    let at_hosts = usize::from(line.trim_start().starts_with('@'));
+    let fields = line.split_ascii_whitespace().take(at_hosts + 3).enumerate();
+    let field = |(at, field): (usize, &str)| match at == at_hosts {
+        true => field.split(',').filter(|pattern| !pattern.is_empty()).collect::<Vec<_>>().join(","),
+        false => field.to_owned(),
+    };
+    fields.map(field).collect::<Vec<_>>().join(" ").parse().ok()
 }
 
 fn speaks_of(patterns: &HostPatterns, name: &str) -> bool {

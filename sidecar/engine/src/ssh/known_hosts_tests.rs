@@ -1,9 +1,11 @@
 //! Lines and the hosts they speak of; the hashed ones were made by `ssh-keygen -H`.
 #![allow(clippy::unwrap_used)]
 
+use bolero::check;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::{fuzz_time, text_of};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
@@ -136,4 +138,37 @@ proptest! {
         let longer = format!("{name}?");
         prop_assert!(!matches(&longer, &name));
     }
+}
+
+/// Fields of lines and what stands between them, each several times so that lines come about.
+#[rustfmt::skip]
+const PIECES: [&str; 40] = [
+    KEY, KEY, KEY, KEY, " ", " ", " ", " ", "\t", "\n", "\n", "\n", "\r\n", "@revoked ", "@revoked ",
+    "@cert-authority ", "@", "a.example ", "a.example", "[a.example]:2222 ", "* ", "*", "?", "!", ",", ",", "|1|",
+    "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ", "|", "ssh-ed25519 ", "ssh-rsa ", "AAAA", "#",
+    "# ", "::1 ", "10.0.0.1 ", "\u{feff}", "é", "\0", "=",
+];
+
+fn written(hosts: &KnownHosts) -> String {
+    let line = |entry: &Entry| {
+        let (line, is_marked) = (entry.to_string(), entry.marker().is_some());
+        // Pattern or not: at the beginning of a line it would be a marker or a comment.
+        if !is_marked && line.starts_with(['@', '#']) { format!(",{line}\n") } else { format!("{line}\n") }
+    };
+    hosts.0.iter().map(line).collect()
+}
+
+#[test]
+fn lines_of_anybody_are_read_as_they_would_be_written() {
+    check!(name = "known_hosts_pieces").with_test_time(fuzz_time()).with_max_len(48).for_each(|bytes: &[u8]| {
+        for text in [text_of(bytes, &PIECES), String::from_utf8_lossy(bytes).into_owned()] {
+            let read = known(&text);
+            assert_eq!(known(&written(&read)), read, "{text:?}");
+            for (host, port) in [("a.example", 22), ("A.example", 2222), ("::1", 22), ("", 0), (text.as_str(), 1)] {
+                let found = read.of(host, port);
+                let all = [found.keys, found.authorities, found.revoked, found.at_default_port].concat().len();
+                assert!(all <= text.lines().count(), "{text:?}");
+            }
+        }
+    });
 }

@@ -1,9 +1,11 @@
 //! Keys and certificates made here, judged by lines that know them, know others, or know nothing.
 #![allow(clippy::unwrap_used)]
 
+use bolero::check;
 use russh::keys::{PrivateKey, ssh_key::certificate::Builder};
 
 use super::*;
+use crate::testing::{fuzz_time, text_of};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -139,4 +141,37 @@ fn a_server_is_asked_for_the_kind_of_key_we_know() {
     assert!(trust.certificate_algorithms("a.example", 22).is_empty());
     assert!(!trust.certificate_algorithms("b.example", 22).is_empty());
     assert!(!ALGORITHMS.contains(&Algorithm::Rsa { hash: None }), "that would be SHA-1");
+}
+
+#[test]
+fn a_revoked_key_is_refused_whatever_stands_beside_the_line() {
+    let key = key();
+    let (own, shown) = (line(&key), plain(&key));
+    let others = [
+        own.as_str(),
+        "\n",
+        "\n",
+        " ",
+        "a.example ",
+        "* ",
+        "@cert-authority ",
+        "@revoked ",
+        "!",
+        ",",
+        "#",
+        "|1|",
+        "\t",
+    ];
+    check!(name = "revoked_key").with_test_time(fuzz_time()).with_max_len(40).for_each(|bytes: &[u8]| {
+        let beside = text_of(bytes, &others);
+        for hosts in ["*", "a.example", "A.Example,b", "x,a.*"] {
+            for text in [format!("@revoked {hosts} {own}\n{beside}"), format!("{beside}\n@revoked\t{hosts}  {own} c")] {
+                let mut trust = trust(&text);
+                trust.host_keys = vec![key.public_key().clone()];
+                assert_eq!(judged(&trust, &shown), "revoked", "{text}");
+                trust.anybody = true;
+                assert_eq!(judged(&trust, &shown), "revoked", "{text}");
+            }
+        }
+    });
 }

@@ -252,8 +252,7 @@ proptest! {
 /// Frames that a side would not send: more often whole than bytes by chance are.
 #[test]
 fn no_frames_break_a_session() {
-    let run_time = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0.5);
-    let check = bolero::check!(name = "smux_frames").with_test_time(std::time::Duration::from_secs_f64(run_time));
+    let check = bolero::check!(name = "smux_frames").with_test_time(crate::testing::fuzz_time());
     check.for_each(|bytes: &[u8]| {
         let mut state = State::new(Role::Server);
         let mut frames = Vec::new();
