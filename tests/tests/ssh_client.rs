@@ -4,7 +4,7 @@
 use std::{fs, process::Command};
 
 use fairlead_tests::{
-    binary::Launch,
+    binary::{Fairlead, Launch},
     clients::{ask, ask_times},
     deadline::{SOON, await_condition},
     manifests::Manifest,
@@ -94,6 +94,21 @@ fn two_servers_are_jumped_through() {
     let (_fairlead, port) = through(&[&first.hop(), &second.hop()], &target.address().to_string());
     assert_eq!(ask_times(here(port), 5), "AAAAA", "{}{}", first.log(), second.log());
     assert_eq!(second.log().matches("Accepted publickey").count(), 1, "five connections share a session");
+}
+
+#[test]
+fn a_socks5_server_behind_it_is_reached_both_ways() {
+    let Some(sshd) = Sshd::start() else { return };
+    let (target, inner, far) = (Target::letter('A'), ports::free(), ports::free());
+    let socks5 = format!("socks5://127.0.0.1:{inner}");
+    let server = Fairlead::run(&["run", "-L", &socks5]);
+    server.await_listening(inner);
+    let (fairlead, port) = through(&[&sshd.hop(), &socks5], &target.address().to_string());
+    assert_eq!(ask_times(here(port), 5), "AAAAA", "{}{}", fairlead.printed(), sshd.log());
+    let listen = format!("rtcp://127.0.0.1:{far}/{}", target.address());
+    let remote = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", &sshd.hop(), "-F", &socks5]);
+    remote.await_object("the far port", |object| object["status"]["addresses"][0]["port"] == far);
+    assert_eq!(ask_times(here(far), 5), "AAAAA", "{}{}", remote.printed(), sshd.log());
 }
 
 #[test]

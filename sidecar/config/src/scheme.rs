@@ -57,6 +57,11 @@ pub enum UnsupportedScheme {
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
     OutOfScope(Scheme),
     #[error(
+        "scheme \"{scheme}\" is not offered, since SSH carries forwarded ports here and no other protocol: write \
+         {protocol} as a hop behind the SSH server instead, as in -F forward+ssh://bastion:22 -F {protocol}://127.0.0.1:1080"
+    )]
+    OverSsh { scheme: Scheme, protocol: &'static str },
+    #[error(
         "hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http, relay, ss, forward and forward+ssh"
     )]
     HopNotBuiltYet(Scheme),
@@ -103,7 +108,7 @@ impl Scheme {
                     | (Transport::Rudp, Protocol::Rudp)
                     | (Transport::Ssh, Protocol::Forward)
             );
-        if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
+        if self.is_out_of_scope() {
             Support::OutOfScope
         } else if is_plain {
             Support::Built
@@ -117,7 +122,7 @@ impl Scheme {
         match self.support() {
             Support::Built => Ok(()),
             Support::NotBuiltYet => Err(UnsupportedScheme::NotBuiltYet(self)),
-            Support::OutOfScope => Err(UnsupportedScheme::OutOfScope(self)),
+            Support::OutOfScope => Err(self.out_of_scope()),
         }
     }
 
@@ -134,13 +139,30 @@ impl Scheme {
                 | Protocol::Ss
                 | Protocol::Forward
         );
-        if self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() {
+        if self.is_out_of_scope() {
             Support::OutOfScope
         } else if is_spoken && self.transport == Transport::Tcp || self.is_ssh_hop() || self.is_ssu() {
             Support::Built
         } else {
             Support::NotBuiltYet
         }
+    }
+
+    fn is_out_of_scope(self) -> bool {
+        self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() || self.is_over_ssh()
+    }
+
+    /// Another protocol than port forwarding over SSH, which GOST has a channel type of its own for.
+    fn is_over_ssh(self) -> bool {
+        self.transport == Transport::Ssh && self.protocol != Protocol::Forward
+    }
+
+    fn out_of_scope(self) -> UnsupportedScheme {
+        if !self.is_over_ssh() || self.protocol.is_out_of_scope() {
+            return UnsupportedScheme::OutOfScope(self);
+        }
+        let protocol = if self.protocol == Protocol::Auto { "socks5" } else { self.first };
+        UnsupportedScheme::OverSsh { scheme: self, protocol }
     }
 
     /// GOST's word for Shadowsocks that carries datagrams, which `ss` does here, too.
@@ -153,7 +175,7 @@ impl Scheme {
         match self.hop_support() {
             Support::Built => Ok(()),
             Support::NotBuiltYet => Err(UnsupportedScheme::HopNotBuiltYet(self)),
-            Support::OutOfScope => Err(UnsupportedScheme::OutOfScope(self)),
+            Support::OutOfScope => Err(self.out_of_scope()),
         }
     }
 

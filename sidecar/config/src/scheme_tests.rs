@@ -83,7 +83,7 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "socks5+ssh", "tcp+tls"] {
+    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "tcp+tls"] {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
         let message = format!(
             "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss or forward+ssh"
@@ -110,6 +110,19 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         assert_eq!(scheme(text).support(), Support::OutOfScope, "{text}");
         let message = format!("scheme \"{text}\" is known to GOST and out of Fairlead's scope");
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn who_wants_another_protocol_over_ssh_is_told_what_to_write() {
+    for (text, protocol) in [("socks5+ssh", "socks5"), ("http+ssh", "http"), ("relay+ssh", "relay"), ("ssh", "socks5")]
+    {
+        let message = format!(
+            "scheme \"{text}\" is not offered, since SSH carries forwarded ports here and no other protocol: write {protocol} \
+             as a hop behind the SSH server instead, as in -F forward+ssh://bastion:22 -F {protocol}://127.0.0.1:1080"
+        );
+        assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
+        assert_eq!(scheme(text).check_hop_support().unwrap_err().to_string(), message);
     }
 }
 
