@@ -55,6 +55,19 @@ fn ports_at_a_gost_far_end_are_held_by_bind_and_by_mbind() {
 }
 
 #[test]
+fn a_port_at_a_gost_ssh_server_is_held() {
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let target = Target::letter('A');
+    for login in ["", "ann:s3cret@"] {
+        let gost = Proxy::gost(&program, &format!("forward+ssh://{login}127.0.0.1:PORT"));
+        let user = if login.is_empty() { "ann@" } else { login };
+        let hop = format!("forward+ssh://{user}{}?secure=false", gost.address());
+        let (_fairlead, port) = remote("rtcp", &hop, target.address());
+        assert_eq!(ask_times(([127, 0, 0, 1], port), 5), "AAAAA", "with {login:?}");
+    }
+}
+
+#[test]
 fn datagrams_come_through_a_gost_far_end() {
     let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
     let gost = Proxy::gost(&program, "socks5://127.0.0.1:PORT");
