@@ -38,8 +38,9 @@ pub(crate) struct Spares(Mutex<State>);
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    /// When a peer last came.
+    /// When a peer last came, and when one last came close behind another.
     came_at: Option<Instant>,
+    burst_at: Option<Instant>,
     is_disliked: Arc<AtomicBool>,
 }
 
@@ -72,7 +73,7 @@ impl Spares {
         let mut state = self.state();
         state.waiting.retain(|waiting| !waiting.greeted.is_finished());
         let lasting = state.waiting.iter().filter(|waiting| waiting.lasts).count();
-        let in_burst = state.came_at.is_some_and(|at| at.elapsed() < BURST);
+        let in_burst = state.burst_at.is_some_and(|at| at.elapsed() < BURST);
         let more = more((lasting, state.waiting.len() - lasting), in_burst, state.is_disliked.load(Relaxed));
         for index in 0..more.count {
             let (lasts, wanted) = (more.lasts && index == 0, CancellationToken::new());
@@ -84,7 +85,10 @@ impl Spares {
 
     /// A peer has come.
     pub(crate) fn note_peer(&self) {
-        self.state().came_at = Some(Instant::now());
+        let (mut state, now) = (self.state(), Instant::now());
+        if state.came_at.replace(now).is_some_and(|before| now - before < BURST) {
+            state.burst_at = Some(now);
+        }
     }
 
     /// The server was lost, and its spare connections with it.

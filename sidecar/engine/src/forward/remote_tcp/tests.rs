@@ -266,16 +266,25 @@ async fn the_next_peer_is_asked_for_on_a_connection_that_was_greeted_before_the_
 }
 
 #[tokio::test]
-async fn a_server_that_ends_silent_connections_is_spared_them_until_a_peer_comes() {
+async fn a_server_that_ends_silent_connections_is_spared_them_until_peers_come_in_numbers() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_bench, mut holding, spare) = held_with_a_spare(&server).await;
     drop(spare);
     assert!(timeout(NEVER, server.accept()).await.is_err(), "it is not bothered");
     holding.write_all(PEER).await.unwrap();
-    let _holding = play(&server, &[HELLO, (BIND, LISTENS)]).await;
-    let mut left = play(&server, &[HELLO]).await;
-    // More may come, and none is to stay.
-    timeout(SOON, left.read(&mut [0])).await.unwrap().unwrap();
+    let (mut served, mut request) = (Vec::new(), [0; 10]);
+    let one_leaves = async {
+        loop {
+            let mut stream = play(&server, &[HELLO]).await;
+            // One that is there for the next peer ends when none comes.
+            let Ok(_) = stream.read_exact(&mut request).await else { return };
+            let has_peer = served.len() < 10;
+            stream.write_all(&[LISTENS, if has_peer { PEER } else { b"" }].concat()).await.unwrap();
+            served.push(stream);
+        }
+    };
+    timeout(SOON, one_leaves).await.expect("a spare connection that nobody needed ends");
+    assert!(served.len() > 1, "after peers had come");
 }
 
 #[tokio::test]
