@@ -22,6 +22,7 @@ use crate::{
 
 mod credentials;
 mod relay_and_ss;
+mod transcript;
 
 /// What a SOCKS5 proxy does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,22 +253,29 @@ async fn a_client_whose_first_target_is_refused_by_the_hop_gets_the_next() {
     assert_eq!(bench.states(), "1+ 0x 0+");
 }
 
+/// What dials through one hop.
+fn dialer(hop: &Value, files: SecretFiles) -> Dialer {
+    let forward: Forward = serde_json::from_value(json!({
+        "key": {"namespace": "ns", "name": "f"}, "digest": "d", "scheme": "tcp", "targets": [closed()],
+        "listen": {"port": 1}, "chain": [hop],
+    }))
+    .unwrap();
+    let plan = Plan::new(Config::new(1, vec![forward]).into()).forwards.into_values().next().unwrap().plan;
+    let secrets = Arc::<crate::secrets::Secrets>::default();
+    secrets.replace(files);
+    Dialer {
+        resolver: Arc::new(Resolver::new(tokio::runtime::Handle::current())),
+        timeout: Duration::from_secs(20),
+        judges: tokio_util::task::TaskTracker::new(),
+        secrets,
+        path: Path::whole(hops(&plan.chain, &[], "f", &Changes::new(), &Pool::new([]))),
+    }
+}
+
 #[tokio::test]
 async fn an_error_names_the_hop_its_node_and_its_protocol() {
     let (target, proxy) = (Peer::target(b'A').await, Peer::proxy(Does::Garbage).await);
-    let plan: Forward = serde_json::from_value(json!({
-        "key": {"namespace": "ns", "name": "f"}, "digest": "d", "scheme": "tcp", "targets": [target.address],
-        "listen": {"port": 1}, "chain": [hop(&[&proxy.address])],
-    }))
-    .unwrap();
-    let plan = Plan::new(Config::new(1, vec![plan]).into()).forwards.into_values().next().unwrap().plan;
-    let dialer = Dialer {
-        resolver: Arc::new(Resolver::new(tokio::runtime::Handle::current())),
-        timeout: Duration::from_secs(5),
-        judges: tokio_util::task::TaskTracker::new(),
-        secrets: Arc::default(),
-        path: Path::whole(hops(&plan.chain, &[], "f", &Changes::new(), &Pool::new([]))),
-    };
+    let dialer = dialer(&hop(&[&proxy.address]), SecretFiles::default());
     let error = reach(dialer, Arc::new(target.address.clone())).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("hop 1 {}: socks5: the hop speaks something else", proxy.address)), "{error}");
 }

@@ -249,3 +249,5 @@ mod listening_tests;
 mod protocols_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transcript_tests;

@@ -292,25 +292,31 @@ async fn mbind_is_spoken_as_gost_speaks_it() {
     let gost = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let echo = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = host_port(echo.local_addr().unwrap());
-    let tls = json!({"socks5": {"mbind": true, "noTLS": true}});
-    let bench = Bench::new("rtcp", 21_022, &host_port(gost.local_addr().unwrap()), &[&target], tls);
+    let way = json!({"socks5": {"mbind": true}});
+    let bench = Bench::new("rtcp", 21_022, &host_port(gost.local_addr().unwrap()), &[&target], way);
     let reply = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x52\x1e";
     let mbind = b"\x05\xf2\x00\x01\x7f\x00\x00\x01\x52\x1e";
     let announced: &[u8] = b"\x01\x03\x00\x00fair";
-    let opened: &[u8] = b"\x01\x00\x00\x00\x03\x00\x00\x00\x01\x02\x0b\x00\x03\x00\x00\x00hello-mbind";
-    let mut tunnel = play(&gost, &[(b"\x05\x02\x00\x02", b"\x05\x00"), (mbind, reply), (announced, opened)]).await;
-    let (mut at_target, _) = echo.accept().await.unwrap();
-    let mut word = [0; 11];
-    at_target.read_exact(&mut word).await.unwrap();
-    at_target.write_all(&word).await.unwrap();
-    let mut frame = [0; 19];
-    tunnel.read_exact(&mut frame).await.unwrap();
-    assert_eq!(&frame, b"\x01\x02\x0b\x00\x03\x00\x00\x00hello-mbind");
-    tunnel.write_all(b"\x01\x01\x00\x00\x03\x00\x00\x00").await.unwrap();
-    assert_eq!(at_target.read(&mut word).await.unwrap(), 0);
-    drop(at_target);
-    let mut end = [0; 8];
-    tunnel.read_exact(&mut end).await.unwrap();
-    assert_eq!(&end, b"\x01\x01\x00\x00\x03\x00\x00\x00");
+    let mut tunnel = play(&gost, &[HELLO, (mbind, reply), (announced, b"")]).await;
+    let exchanges: [(&[u8], &[u8], &[u8]); 2] = [
+        (b"\x01\0\0\0\x03\0\0\0", b"\x01\x02\x0b\0\x03\0\0\0hello-mbind", b"\x01\x01\0\0\x03\0\0\0"),
+        (b"\x01\0\0\0\x05\0\0\0", b"\x01\x02\x06\0\x05\0\0\0second", b"\x01\x01\0\0\x05\0\0\0"),
+    ];
+    for (opened, data, ended) in exchanges {
+        tunnel.write_all(&[opened, data].concat()).await.unwrap();
+        let (mut at_target, _) = timeout(SOON, echo.accept()).await.unwrap().unwrap();
+        let mut word = vec![0; data.len() - 8];
+        timeout(SOON, at_target.read_exact(&mut word)).await.unwrap().unwrap();
+        at_target.write_all(&word).await.unwrap();
+        let mut frame = vec![0; data.len()];
+        timeout(SOON, tunnel.read_exact(&mut frame)).await.unwrap().unwrap();
+        assert_eq!(frame, data);
+        tunnel.write_all(ended).await.unwrap();
+        assert_eq!(timeout(SOON, at_target.read(&mut word)).await.unwrap().unwrap(), 0);
+        drop(at_target);
+        let mut end = vec![0; ended.len()];
+        timeout(SOON, tunnel.read_exact(&mut end)).await.unwrap().unwrap();
+        assert_eq!(end, ended);
+    }
     assert_eq!(bench.held().await.to_string(), "127.0.0.1:21022");
 }

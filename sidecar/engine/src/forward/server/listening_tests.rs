@@ -15,10 +15,10 @@ use tokio::{
 use super::tests::{Running, assert_echoes, request};
 use crate::testing::await_that;
 
-const OPEN: (&[u8], &[u8]) = (b"\x05\x02\x00\x02", b"\x05\x00");
+pub(super) const OPEN: (&[u8], &[u8]) = (b"\x05\x02\x00\x02", b"\x05\x00");
 
 /// A port that nobody listens on for now.
-fn free() -> SocketAddr {
+pub(super) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -27,7 +27,7 @@ fn every(address: SocketAddr) -> SocketAddr {
 }
 
 /// A reply as GOST gives it, to the byte.
-fn reply(address: SocketAddr, is_mapped: bool) -> Vec<u8> {
+pub(super) fn reply(address: SocketAddr, is_mapped: bool) -> Vec<u8> {
     let std::net::IpAddr::V4(ip) = address.ip() else { panic!("IPv6") };
     let address_bytes = match is_mapped {
         true => [b"\x04".as_slice(), &ip.to_ipv6_mapped().octets()].concat(),
@@ -36,7 +36,7 @@ fn reply(address: SocketAddr, is_mapped: bool) -> Vec<u8> {
     [b"\x05\x00\x00".as_slice(), &address_bytes, &address.port().to_be_bytes()].concat()
 }
 
-async fn expect(stream: &mut TcpStream, want: &[u8]) {
+pub(super) async fn expect(stream: &mut TcpStream, want: &[u8]) {
     let mut got = vec![0; want.len()];
     stream.read_exact(&mut got).await.unwrap();
     assert_eq!(got, want);
