@@ -5,6 +5,7 @@ use std::{fs, net::TcpListener, path::Path};
 use fairlead_tests::{
     binary::Fairlead,
     clients::{HttpAnswer, ask, dial, http, is_echoed, letter},
+    datagrams,
     deadline::{SOON, await_condition, await_some},
     manifests::swap_as_kubelet,
     ports,
@@ -169,6 +170,51 @@ fn metrics_count_connections_bytes_and_failures_by_forward_and_node() {
     assert!(sample(text, &["alive", &node_b]).contains(&1.0), "{text}");
     assert!(!sample(text, &["dial", "_bucket", &node_a]).is_empty(), "{text}");
     assert!(!text.contains("peer=") && !text.contains("client="), "label sets are bounded:\n{text}");
+}
+
+#[test]
+fn metrics_count_datagrams_that_a_server_carries_as_those_of_a_forward() {
+    let target = datagrams::Target::start('T');
+    let mut scene = Scene::new();
+    let ways =
+        [("tunnel", "socks5", ""), ("beside", "socks5", ", socks5: {udpAssociate: true}"), ("relay", "relay", "")];
+    let (mut forwards, mut locals) = (Vec::new(), Vec::new());
+    for (name, scheme, option) in ways {
+        let [server, local] = [ports::free(), ports::free()];
+        let listening = |name: &str, scheme: &str, port: u16| {
+            format!(
+                "- key: {{namespace: shop, name: {name}, uid: u-{name}}}\n  digest: d\n  scheme: {scheme}\n  \
+                 listen: {{host: 127.0.0.1, port: {port}}}\n"
+            )
+        };
+        forwards.push(listening(name, scheme, server));
+        forwards.push(format!(
+            "{}  targets: [{{host: 127.0.0.1, port: {}}}]\n  \
+             chain: [{{scheme: {scheme}, nodes: [{{host: 127.0.0.1, port: {server}}}]{option}}}]\n",
+            listening(&format!("local-{name}"), "udp", local),
+            target.address.port()
+        ));
+        locals.push(local);
+    }
+    scene.swap(&config(1, &forwards));
+    scene.await_ready();
+    for ((name, ..), local) in ways.into_iter().zip(locals) {
+        let client = datagrams::client(local);
+        assert_eq!(datagrams::letter(&client), 'T', "{name}");
+        await_condition("the server to count what the forward in front of it counts", SOON, || {
+            let text = scene.probe("/metrics").body;
+            let counted = |name: &str| {
+                let forward = format!("forward=\"{name}\"");
+                ["datagrams_total", "bytes_total"].map(|metric| sample(&text, &[metric, &forward]))
+            };
+            let of_server = counted(name);
+            of_server == counted(&format!("local-{name}")) && of_server.concat().iter().all(|value| *value >= 1.0)
+        });
+        let text = scene.probe("/metrics").body;
+        let forward = format!("forward=\"{name}\"");
+        assert_eq!(sample(&text, &["connections_open", &forward]), [1.0], "{text}");
+        assert_eq!(sample(&text, &["datagrams_dropped_total", &forward]), [0.0; 6], "{text}");
+    }
 }
 
 /// The values of all samples whose name and labels contain every word.

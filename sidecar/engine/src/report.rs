@@ -1,6 +1,9 @@
 //! The engine's two views of itself, both snapshots: the `Report` (what runs, who is alive) and the counters.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use fairlead_config::{
     ForwardKey, ForwardReport, ForwardState, HostPort, NodeReport, NodeRole, NodeState, REPORT_VERSION, Refused,
@@ -15,7 +18,7 @@ use crate::{
     group::Node,
     plan::ForwardPlan,
     relay::ByteCounters,
-    stats::{ClientCounters, Dropped, HistogramView},
+    stats::{ClientCounters, DatagramCounters, Dropped, HistogramView},
 };
 
 /// Counters of one forward.
@@ -52,6 +55,12 @@ pub struct DatagramStats {
     pub dropped: [u64; Dropped::REASONS.len()],
 }
 
+/// Datagrams of a forward and their bytes, to nodes and to clients.
+pub(crate) struct Carried {
+    pub(crate) datagrams: DatagramStats,
+    pub(crate) bytes: [u64; 2],
+}
+
 impl ForwardStats {
     /// The counters of a forward that carries streams; `bytes` are those of each worker.
     pub(crate) fn of_streams(
@@ -73,6 +82,38 @@ impl ForwardStats {
             bytes_to_client: bytes.iter().map(|bytes| bytes.to_client.load(Relaxed)).sum(),
             datagrams: None,
             nodes: nodes.collect(),
+        }
+    }
+
+    /// The same with the datagrams that were carried beside the streams, or in them.
+    pub(crate) fn with_datagrams(self, workers: &[DatagramCounters]) -> Self {
+        let Carried { datagrams, bytes: [to_upstream, to_client] } = Carried::of(workers);
+        Self {
+            bytes_to_upstream: self.bytes_to_upstream + to_upstream,
+            bytes_to_client: self.bytes_to_client + to_client,
+            datagrams: Some(datagrams),
+            ..self
+        }
+    }
+}
+
+impl Carried {
+    /// The sums of what each worker has carried.
+    pub(crate) fn of(workers: &[DatagramCounters]) -> Self {
+        let sum = |value: fn(&DatagramCounters) -> &AtomicU64| {
+            workers.iter().map(|counters| value(counters).load(Relaxed)).sum::<u64>()
+        };
+        let dropped = workers
+            .iter()
+            .map(DatagramCounters::dropped)
+            .fold([0; Dropped::REASONS.len()], |sums, more| std::array::from_fn(|index| sums[index] + more[index]));
+        Self {
+            datagrams: DatagramStats {
+                to_upstream: sum(|counters| &counters.to_upstream),
+                to_client: sum(|counters| &counters.to_client),
+                dropped,
+            },
+            bytes: [sum(|counters| &counters.bytes_to_upstream), sum(|counters| &counters.bytes_to_client)],
         }
     }
 }

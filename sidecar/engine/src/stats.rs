@@ -1,11 +1,14 @@
 //! Counters of a forward and its nodes, for metrics. Written by connections, read at a scrape; never by decisions.
 
 use std::{
+    io,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use crate::dial::DialCause;
+use rustix::io::Errno;
+
+use crate::{dial::DialCause, protocol::udp_frame::Unframed};
 
 /// Upper bounds of the dial time histogram's buckets, in seconds; one more bucket holds the rest.
 pub const DIAL_SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -45,6 +48,16 @@ impl Dropped {
     /// Every label, in the order of the variants.
     pub(crate) const REASONS: [&'static str; 6] =
         ["no_node", "no_room", "queue_full", "buffer_full", "too_big", "refused"];
+
+    /// Why a datagram that was not sent is dropped; none if its way is at fault.
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        match Errno::from_io_error(error) {
+            Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Some(Self::BufferFull),
+            Some(Errno::MSGSIZE) => Some(Self::TooBig),
+            Some(Errno::PERM | Errno::INVAL) => Some(Self::Refused),
+            _ => None,
+        }
+    }
 }
 
 /// What one worker has done with a forward's datagrams; has cache lines of its own.
@@ -58,7 +71,36 @@ pub(crate) struct DatagramCounters {
     dropped: [AtomicU64; Dropped::REASONS.len()],
 }
 
+impl From<Unframed> for Dropped {
+    fn from(why: Unframed) -> Self {
+        match why {
+            Unframed::TooBig => Self::TooBig,
+            Unframed::Empty => Self::Refused,
+        }
+    }
+}
+
 impl DatagramCounters {
+    /// One of so many bytes went to a node, or did not.
+    pub(crate) fn upstream(&self, sent: io::Result<usize>) {
+        self.one(sent, &self.to_upstream, &self.bytes_to_upstream);
+    }
+
+    /// One of so many bytes went to a client, or did not.
+    pub(crate) fn client(&self, sent: io::Result<usize>) {
+        self.one(sent, &self.to_client, &self.bytes_to_client);
+    }
+
+    fn one(&self, sent: io::Result<usize>, datagrams: &AtomicU64, bytes: &AtomicU64) {
+        match sent {
+            Ok(count) => {
+                datagrams.fetch_add(1, Relaxed);
+                bytes.fetch_add(count as u64, Relaxed);
+            }
+            Err(error) => self.drop(Dropped::of(&error).unwrap_or(Dropped::Refused), 1),
+        }
+    }
+
     pub(crate) fn drop(&self, why: Dropped, datagrams: usize) {
         self.dropped[why as usize].fetch_add(datagrams as u64, Relaxed);
     }

@@ -33,9 +33,9 @@ use crate::{
     forward::listening_address,
     group::Group,
     plan::ForwardPlan,
-    report::{DatagramStats, ForwardStats, node_stats},
+    report::{Carried, ForwardStats, node_stats},
     resolve::Resolver,
-    stats::{DatagramCounters, Dropped},
+    stats::DatagramCounters,
 };
 use courier::Courier;
 
@@ -162,13 +162,7 @@ impl LocalUdp {
         let Shared { control, group, counters, chain, .. } = &*self.shared;
         let mut nodes = chain.stats();
         nodes.extend(node_stats(None, &group.nodes(), &group.report()));
-        let sum = |value: fn(&DatagramCounters) -> &AtomicU64| {
-            counters.iter().map(|counters| value(counters).load(Relaxed)).sum::<u64>()
-        };
-        let dropped = counters
-            .iter()
-            .map(DatagramCounters::dropped)
-            .fold([0; Dropped::REASONS.len()], |sums, more| std::array::from_fn(|index| sums[index] + more[index]));
+        let Carried { datagrams, bytes: [bytes_to_upstream, bytes_to_client] } = Carried::of(counters);
         ForwardStats {
             key: key.clone(),
             accepted: self.shared.associations.load(Relaxed),
@@ -177,13 +171,9 @@ impl LocalUdp {
             passed_on: self.shared.passed_on.load(Relaxed),
             hedged: 0,
             copy_errors: 0,
-            bytes_to_upstream: sum(|counters| &counters.bytes_to_upstream),
-            bytes_to_client: sum(|counters| &counters.bytes_to_client),
-            datagrams: Some(DatagramStats {
-                to_upstream: sum(|counters| &counters.to_upstream),
-                to_client: sum(|counters| &counters.to_client),
-                dropped,
-            }),
+            bytes_to_upstream,
+            bytes_to_client,
+            datagrams: Some(datagrams),
             nodes,
         }
     }

@@ -46,7 +46,7 @@ use crate::{
     report::ForwardStats,
     resolve::Resolver,
     secrets::Secrets,
-    stats::ClientCounters,
+    stats::{ClientCounters, DatagramCounters},
     tls::server::Certificate,
 };
 use binds::Binds;
@@ -88,6 +88,7 @@ struct Shared {
     clients: ClientCounters,
     /// One per worker, so that cores don't fight over a cache line.
     bytes: Vec<ByteCounters>,
+    datagrams: Vec<DatagramCounters>,
 }
 
 /// What new sessions go by.
@@ -124,6 +125,7 @@ impl Server {
             judges: TaskTracker::new(),
             clients: ClientCounters::default(),
             bytes: (0..context.workers.len()).map(|_| ByteCounters::default()).collect(),
+            datagrams: (0..context.workers.len()).map(|_| DatagramCounters::default()).collect(),
         });
         let handler = {
             let shared = Arc::clone(&shared);
@@ -185,8 +187,9 @@ impl Server {
 
     /// The counters as they stand.
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
-        let Shared { clients, bytes, chain, control, .. } = &*self.shared;
-        ForwardStats::of_streams(key, control, clients, bytes, chain.stats().into_iter())
+        let Shared { clients, bytes, datagrams, chain, control, running, .. } = &*self.shared;
+        let stats = ForwardStats::of_streams(key, control, clients, bytes, chain.stats().into_iter());
+        if running.load().protocol.carries_datagrams() { stats.with_datagrams(datagrams) } else { stats }
     }
 }
 

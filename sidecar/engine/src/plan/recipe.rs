@@ -49,6 +49,16 @@ pub(crate) enum ServerProtocol {
     Ssh,
 }
 
+impl ServerProtocol {
+    /// Whether clients may send datagrams.
+    pub(crate) fn carries_datagrams(self) -> bool {
+        match self {
+            Self::Auto | Self::Relay | Self::Socks5 => true,
+            Self::Http | Self::Sni | Self::Socks4 | Self::Ss | Self::Ssh => false,
+        }
+    }
+}
+
 /// What each word means of a server.
 const SERVERS: [(&str, ServerProtocol); 9] = [
     ("auto", ServerProtocol::Auto),

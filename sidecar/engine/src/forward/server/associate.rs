@@ -19,9 +19,12 @@ use super::{
     session::{Session, watch_closely},
     socks5::Asked,
 };
-use crate::protocol::{
-    ClientFault, address,
-    socks5::server::{self as wire, Code},
+use crate::{
+    protocol::{
+        ClientFault, address,
+        socks5::server::{self as wire, Code},
+    },
+    stats::Dropped,
 };
 
 /// How long an association lives without a datagram.
@@ -93,7 +96,8 @@ impl Association<'_> {
                     out.extend([0; HEAD]);
                     address::encode_ip(from, &mut out);
                     out.extend_from_slice(&answered[..count]);
-                    let _ = self.inner.send_to(&out, client).await;
+                    let sent = self.inner.send_to(&out, client).await;
+                    self.session.datagrams().client(sent.map(|_| count));
                     end = Instant::now() + IDLE;
                 }
                 () = sleep_until(end) => return,
@@ -108,9 +112,11 @@ impl Association<'_> {
     }
 
     async fn pass_on(&self, message: &[u8]) {
-        let Some((peer, datagram)) = read(message) else { return };
-        if let Some(peer) = self.session.reachable(&peer).await {
-            let _ = self.outer.send_to(datagram, of_family(&self.outer, peer)).await;
+        let counters = self.session.datagrams();
+        let Some((peer, datagram)) = read(message) else { return counters.drop(Dropped::Refused, 1) };
+        match self.session.reachable(&peer).await {
+            Some(peer) => counters.upstream(self.outer.send_to(datagram, of_family(&self.outer, peer)).await),
+            None => counters.drop(Dropped::NoNode, 1),
         }
     }
 }

@@ -21,10 +21,13 @@ use super::{
     session::{Session, watch_closely},
     socks5::Asked,
 };
-use crate::protocol::{
-    ClientFault, address,
-    socks5::server::{self as wire, Code},
-    udp_frame,
+use crate::{
+    protocol::{
+        ClientFault, address,
+        socks5::server::{self as wire, Code},
+        udp_frame,
+    },
+    stats::Dropped,
 };
 
 /// The largest datagram in bytes.
@@ -100,8 +103,12 @@ impl Tunnel<'_> {
             Some(peer) => Some(peer),
             None => self.session.reachable(peer).await,
         };
-        if let Some(address) = address {
-            let _ = self.socket.send_to(datagram, of_family(&self.socket, address)).await;
+        let counters = self.session.datagrams();
+        match address {
+            Some(address) => {
+                counters.upstream(self.socket.send_to(datagram, of_family(&self.socket, address)).await);
+            }
+            None => counters.drop(Dropped::NoNode, 1),
         }
     }
 
@@ -110,6 +117,7 @@ impl Tunnel<'_> {
         let mut buffer = vec![0; LARGEST];
         let (mut frames, mut name) = (Vec::new(), Vec::new());
         loop {
+            let mut framed = Vec::new();
             let mut next = self.socket.recv_from(&mut buffer).await;
             loop {
                 match next {
@@ -117,8 +125,10 @@ impl Tunnel<'_> {
                         self.remember(peer);
                         name.clear();
                         address::encode_ip(peer, &mut name);
-                        // An empty or too large one has no frame.
-                        let _ = udp_frame::encode(&name, &buffer[..count], &mut frames);
+                        match udp_frame::encode(&name, &buffer[..count], &mut frames) {
+                            Ok(()) => framed.push(count),
+                            Err(why) => self.session.datagrams().drop(why.into(), 1),
+                        }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // A peer refused what was sent to it.
@@ -132,6 +142,7 @@ impl Tunnel<'_> {
             writer.write_all(&frames).await?;
             writer.flush().await?;
             frames.clear();
+            framed.into_iter().for_each(|count| self.session.datagrams().client(Ok(count)));
         }
     }
 

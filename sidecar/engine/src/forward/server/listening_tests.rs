@@ -140,6 +140,19 @@ async fn datagrams_go_to_targets_over_the_connection_as_gost_frames_them() {
     let forbidden = [b"\x00\x01\x00\x01\xa9\xfe\xa9\xfe\0\x50x".as_slice(), &frame(b"ping1")].concat();
     client.write_all(&forbidden).await.unwrap();
     assert_eq!(target.recv_from(&mut buffer).await.unwrap().0, 5);
+    await_counted(&server, (3, 2), (5 + 8 + 5, 5 + 8), [1, 0, 0, 0, 0, 2]).await;
+}
+
+/// Datagrams, and bytes of them, to nodes and to clients; and those that were dropped, by reason.
+async fn await_counted(server: &Running, datagrams: (u64, u64), bytes: (u64, u64), dropped: [u64; 6]) {
+    await_that("every datagram is counted", || {
+        let stats = server.engine.stats().remove(0);
+        let counted = stats.datagrams.unwrap();
+        (counted.to_upstream, counted.to_client) == datagrams
+            && (stats.bytes_to_upstream, stats.bytes_to_client) == bytes
+            && counted.dropped == dropped
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -190,6 +203,7 @@ async fn an_association_is_its_clients_alone() {
     target.send_to(b"answer", from).await.unwrap();
     let count = client.recv(&mut buffer).await.unwrap();
     assert_eq!(buffer[..count], message(0, b"answer"));
+    await_counted(&server, (2, 1), (5, 6), [0, 0, 0, 0, 0, 1]).await;
     drop(control);
     let deadline = Instant::now() + Duration::from_secs(10);
     while UdpSocket::bind(relay).await.is_err() {

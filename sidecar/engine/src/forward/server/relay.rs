@@ -17,6 +17,7 @@ use crate::{
         ClientFault,
         relay::{self as wire, Request, Status},
     },
+    stats::{DatagramCounters, Dropped},
     stream::Stream,
 };
 
@@ -76,13 +77,17 @@ async fn datagrams(session: &Session, mut client: Stream, address: &HostPort) ->
     answer(&mut client, Status::Ok).await?;
     let (reader, writer) = split(client);
     tokio::select! {
-        ended = to_target(reader, &socket) => ended,
-        ended = to_client(writer, &socket) => ended,
+        ended = to_target(reader, &socket, session.datagrams()) => ended,
+        ended = to_client(writer, &socket, session.datagrams()) => ended,
         () = stopped(session) => Ok(()),
     }
 }
 
-async fn to_target(mut reader: impl AsyncRead + Unpin, socket: &UdpSocket) -> Result<(), ClientFault> {
+async fn to_target(
+    mut reader: impl AsyncRead + Unpin,
+    socket: &UdpSocket,
+    counters: &DatagramCounters,
+) -> Result<(), ClientFault> {
     let mut buffer = vec![0; 2 * LARGEST];
     let mut filled = 0;
     loop {
@@ -92,8 +97,12 @@ async fn to_target(mut reader: impl AsyncRead + Unpin, socket: &UdpSocket) -> Re
         }
         let mut taken = 0;
         while let Some((datagram, length)) = wire::decode_datagram(&buffer[taken..filled]) {
-            // What can't be sent is lost, as datagrams are.
-            let _ = socket.send(datagram).await;
+            let sent = match socket.send(datagram).await {
+                // The error is an earlier datagram's.
+                Err(error) if Dropped::of(&error).is_none() => socket.send(datagram).await,
+                sent => sent,
+            };
+            counters.upstream(sent);
             taken += length;
         }
         buffer.copy_within(taken..filled, 0);
@@ -101,7 +110,11 @@ async fn to_target(mut reader: impl AsyncRead + Unpin, socket: &UdpSocket) -> Re
     }
 }
 
-async fn to_client(mut writer: impl AsyncWrite + Unpin, socket: &UdpSocket) -> Result<(), ClientFault> {
+async fn to_client(
+    mut writer: impl AsyncWrite + Unpin,
+    socket: &UdpSocket,
+    counters: &DatagramCounters,
+) -> Result<(), ClientFault> {
     let (mut buffer, mut out) = (vec![0; LARGEST], Vec::new());
     loop {
         // An error: the target refused what was sent to it.
@@ -110,6 +123,7 @@ async fn to_client(mut writer: impl AsyncWrite + Unpin, socket: &UdpSocket) -> R
         wire::encode_datagram(&buffer[..count], &mut out);
         writer.write_all(&out).await?;
         writer.flush().await?;
+        counters.client(Ok(count));
     }
 }
 

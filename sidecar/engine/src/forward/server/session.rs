@@ -23,6 +23,7 @@ use crate::{
     protocol::ClientFault,
     relay::{ByteCounters, relay_streams},
     secrets::Login,
+    stats::DatagramCounters,
     stream::Stream,
     tls,
 };
@@ -191,6 +192,11 @@ impl Session {
     /// What has passed on this client's worker.
     pub(super) fn bytes(&self) -> &ByteCounters {
         &self.shared.bytes[self.worker]
+    }
+
+    /// The same of datagrams.
+    pub(super) fn datagrams(&self) -> &DatagramCounters {
+        &self.shared.datagrams[self.worker]
     }
 
     /// Copies both ways until both sides have ended.

@@ -8,8 +8,6 @@ use std::{
     time::Instant,
 };
 
-use rustix::io::Errno;
-
 use super::{
     super::{
         tunnel::Answer,
@@ -102,7 +100,7 @@ impl Round {
                     }
                     left = &left[sent.datagrams..];
                     let Some(error) = sent.error else { return };
-                    match dropped_for(&error) {
+                    match Dropped::of(&error) {
                         Some(why) => {
                             upstreams.batch.forget_error(&open.socket);
                             counters.drop(why, 1);
@@ -140,7 +138,7 @@ impl Round {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if dropped_for(&error).is_some() => {
+            Err(error) if Dropped::of(&error).is_some() => {
                 self.upstreams.batch.forget_error(&open.socket);
                 self.ready.push_back(id);
             }
@@ -183,8 +181,8 @@ impl Round {
             left = &left[sent.datagrams..];
             let Some(error) = sent.error else { return };
             // What was asked may have been a broadcast address, which nobody can answer as.
-            if way.from.take().is_none() || dropped_for(&error).is_some() {
-                counters.drop(dropped_for(&error).unwrap_or(Dropped::Refused), 1);
+            if way.from.take().is_none() || Dropped::of(&error).is_some() {
+                counters.drop(Dropped::of(&error).unwrap_or(Dropped::Refused), 1);
                 left = &left[1..];
             }
         }
@@ -192,15 +190,5 @@ impl Round {
 
     fn count(&self) -> &DatagramCounters {
         &self.upstreams.shared.counters[self.worker]
-    }
-}
-
-/// Why a datagram that was not sent is dropped; none if its way is at fault.
-fn dropped_for(error: &io::Error) -> Option<Dropped> {
-    match Errno::from_io_error(error) {
-        Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Some(Dropped::BufferFull),
-        Some(Errno::MSGSIZE) => Some(Dropped::TooBig),
-        Some(Errno::PERM | Errno::INVAL) => Some(Dropped::Refused),
-        _ => None,
     }
 }

@@ -14,10 +14,7 @@ use crate::{
     chain::Debt,
     dial::{DialCause, DialError},
     group::Chosen,
-    protocol::{
-        relay,
-        udp_frame::{self, Unframed},
-    },
+    protocol::{relay, udp_frame},
     stats::{DatagramCounters, Dropped},
     stream::Stream,
 };
@@ -135,10 +132,7 @@ type Found<'a> = (Option<&'a [u8]>, usize);
 impl Framing {
     fn encode(&self, datagram: &[u8], out: &mut Vec<u8>) -> Result<(), Dropped> {
         match self {
-            Self::Gost { address, .. } => udp_frame::encode(address, datagram, out).map_err(|why| match why {
-                Unframed::TooBig => Dropped::TooBig,
-                Unframed::Empty => Dropped::Refused,
-            }),
+            Self::Gost { address, .. } => udp_frame::encode(address, datagram, out).map_err(Dropped::from),
             Self::Relay => relay::encode_datagram(datagram, out).then_some(()).ok_or(Dropped::TooBig),
         }
     }
