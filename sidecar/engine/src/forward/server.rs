@@ -42,6 +42,7 @@ use crate::{
     engine::Context,
     forward::{accept_trouble, listening_address},
     plan::{ForwardPlan, ServerPlan, ServerProtocol},
+    protocol::ss_salts::Salts,
     relay::ByteCounters,
     report::ForwardStats,
     resolve::Resolver,
@@ -77,6 +78,8 @@ struct Shared {
     /// What clients of an SSH server are met with.
     welcome: Fresh<Arc<ServerPlan>, Result<Arc<ssh::Welcome>, String>>,
     certificate: Certificate,
+    /// Of an ss server.
+    salts: Arc<Salts>,
     handshakes: Arc<Handshakes>,
     binds: Arc<Binds>,
     /// Places for names that are being resolved.
@@ -116,6 +119,7 @@ impl Server {
             users: Fresh::default(),
             welcome: Fresh::default(),
             certificate: Certificate::default(),
+            salts: Arc::default(),
             handshakes: Arc::default(),
             binds: Arc::default(),
             questions: Semaphore::new(QUESTIONS),
@@ -250,6 +254,8 @@ impl Shared {
 mod listening_tests;
 #[cfg(test)]
 mod protocols_tests;
+#[cfg(test)]
+mod ss_silence_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub(crate) mod ss;
 #[allow(dead_code, reason = "hops and servers speak it")]
 pub(crate) mod ss_cipher;
 pub(crate) mod ss_client;
+pub(crate) mod ss_salts;
 #[allow(dead_code, reason = "local and remote forwards carry datagrams in it")]
 pub(crate) mod udp_frame;
 pub(crate) mod wrapping;

@@ -6,13 +6,17 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use aws_lc_rs::error::Unspecified;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::ss_cipher::{Cipher, Key, TAG};
+use super::{
+    ss_cipher::{Cipher, Key, TAG},
+    ss_salts::Salts,
+};
 
 /// The most bytes in a chunk.
 const CHUNK: usize = 0x3fff;
@@ -30,11 +34,34 @@ pub(crate) struct SsStream<S> {
 struct Reader {
     wants: Wants,
     cipher: Option<Cipher>,
+    /// Of a server until its client has proven to have the key, and not to repeat what another one said.
+    unproven: Option<Unproven>,
     /// What of the present part has arrived.
     sealed: Vec<u8>,
     /// Decrypted bytes, those before `taken` handed on.
     plain: Vec<u8>,
     taken: usize,
+}
+
+/// A stream's salt, and those that it must be none of.
+struct Unproven {
+    salt: Vec<u8>,
+    known: Arc<Salts>,
+}
+
+/// Why bytes are not taken.
+#[derive(Debug, thiserror::Error)]
+enum Distrust {
+    #[error("ss: the other side has another password or cipher, or is no ss")]
+    Foreign,
+    #[error("ss: the client repeats what was said before")]
+    Repeated,
+}
+
+impl From<Unspecified> for Distrust {
+    fn from(_: Unspecified) -> Self {
+        Self::Foreign
+    }
 }
 
 /// What comes next.
@@ -58,8 +85,23 @@ struct Writer {
 impl<S> SsStream<S> {
     /// Encrypts what goes over `inner`, each way under a salt of its own.
     pub(crate) fn new(inner: S, key: Key) -> Self {
-        let reader = Reader { wants: Wants::Salt, cipher: None, sealed: Vec::new(), plain: Vec::new(), taken: 0 };
+        let (sealed, plain) = (Vec::new(), Vec::new());
+        let reader = Reader { wants: Wants::Salt, cipher: None, unproven: None, sealed, plain, taken: 0 };
         Self { inner, key, reader, writer: Writer::default() }
+    }
+
+    /// The same for a server: what was said under a salt of `known` is an error, of AEADs. The legacy cipher proves
+    /// nothing, so that anybody could fill `known`.
+    pub(crate) fn of_client(inner: S, key: Key, known: Arc<Salts>) -> Self {
+        let unproven = key.method().is_aead().then(|| Unproven { salt: Vec::new(), known });
+        let mut stream = Self::new(inner, key);
+        stream.reader.unproven = unproven;
+        stream
+    }
+
+    /// What it was made of.
+    pub(crate) fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -76,18 +118,25 @@ impl Reader {
     }
 
     /// Takes a part that is whole.
-    fn take(&mut self, key: &Key) -> Result<(), Unspecified> {
+    fn take(&mut self, key: &Key) -> Result<(), Distrust> {
         let mut sealed = std::mem::take(&mut self.sealed);
         self.wants = match (self.wants, &mut self.cipher) {
             (Wants::Salt, cipher) => {
                 *cipher = Some(key.cipher(&sealed)?);
+                if let Some(unproven) = &mut self.unproven {
+                    unproven.salt.clone_from(&sealed);
+                }
                 if key.method().is_aead() { Wants::Length } else { Wants::Bytes }
             }
-            (_, None) => return Err(Unspecified),
-            (Wants::Length, Some(cipher)) => match cipher.open(&mut sealed)? {
-                [high, low] => Wants::Payload(usize::from(u16::from_be_bytes([*high, *low])) & CHUNK),
-                _ => return Err(Unspecified),
-            },
+            (_, None) => return Err(Distrust::Foreign),
+            (Wants::Length, Some(cipher)) => {
+                let [high, low] = cipher.open(&mut sealed)? else { return Err(Distrust::Foreign) };
+                let length = usize::from(u16::from_be_bytes([*high, *low])) & CHUNK;
+                if self.unproven.take().is_some_and(|Unproven { salt, known }| !known.admit(&salt)) {
+                    return Err(Distrust::Repeated);
+                }
+                Wants::Payload(length)
+            }
             (Wants::Payload(length), Some(cipher)) => {
                 cipher.open(&mut sealed)?;
                 sealed.truncate(length);
@@ -127,7 +176,7 @@ impl Reader {
                 return Poll::Ready(if at_an_end { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) });
             }
             if count == missing || self.wants == Wants::Bytes {
-                self.take(key).map_err(|Unspecified| foreign())?;
+                self.take(key).map_err(|distrust| io::Error::new(io::ErrorKind::InvalidData, distrust))?;
             }
         }
         Poll::Ready(Ok(()))
@@ -163,10 +212,6 @@ impl Writer {
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
-}
-
-fn foreign() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "ss: the other side has another password or cipher, or is no ss")
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for SsStream<S> {

@@ -74,6 +74,34 @@ async fn another_password_is_an_error_that_says_so() {
     assert!(error.to_string().contains("another password"), "{error}");
 }
 
+#[tokio::test]
+async fn what_a_client_said_is_taken_once_and_salts_of_others_are_not_remembered() {
+    for (method, is_taken_again) in METHODS.into_iter().zip([false, false, false, true]) {
+        let known = Arc::<Salts>::default();
+        let key = Key::new(method, "pass");
+        let mut sealed = SsStream::new(Vec::new(), key.clone());
+        sealed.write_all(b"hello").await.unwrap();
+        sealed.flush().await.unwrap();
+        let whole = sealed.into_inner();
+        let read = async |bytes: &[u8]| {
+            let mut read = Vec::new();
+            let mut stream = SsStream::of_client(bytes, key.clone(), Arc::clone(&known));
+            let ended = stream.read_to_end(&mut read).await;
+            (ended.map_err(|error| error.to_string()).err(), read)
+        };
+        let mut forged = whole.clone();
+        forged[method.salt_length()] ^= 1;
+        if method.is_aead() {
+            assert!(read(&forged).await.0.unwrap().contains("another password"), "{method:?}");
+        }
+        assert_eq!(read(&whole).await, (None, b"hello".to_vec()), "{method:?}");
+        let (error, again) = read(&whole).await;
+        assert_eq!(error.is_none(), is_taken_again, "{method:?}: {error:?}");
+        assert_eq!(again == b"hello", is_taken_again, "{method:?}");
+        assert!(error.is_none_or(|error| error.contains("repeats")), "{method:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -217,25 +217,18 @@ async fn a_relay_server_connects_and_carries_datagrams_for_those_it_knows() {
 }
 
 #[tokio::test]
-async fn a_shadowsocks_server_serves_who_has_its_key_and_is_silent_to_others() {
+async fn a_shadowsocks_server_serves_who_has_its_key() {
     let users = json!({"server": {"users": {"directory": "memory:/s/logins"}}});
     for cipher in ["chacha20-ietf-poly1305", "aes-256-gcm", "chacha20"] {
         let server = Running::with_files("ss", users.clone(), logins(&format!("{cipher}:s3cret\n")));
         let target = echo().await;
-        let key =
-            |password: &str| Key::of(&Login { user: cipher.to_owned(), password: Secret::new(password) }).unwrap();
-        let mut stream = SsStream::new(server.connect().await, key("s3cret"));
+        let key = Key::of(&Login { user: cipher.to_owned(), password: Secret::new("s3cret") }).unwrap();
+        let mut stream = SsStream::new(server.connect().await, key);
         stream.write_all(&request(1, target)[3..]).await.unwrap();
         stream.write_all(b"hello").await.unwrap();
         stream.flush().await.unwrap();
         let mut got = [0; 5];
         stream.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"hello", "{cipher}");
-        if cipher != "chacha20" {
-            let mut wrong = SsStream::new(server.connect().await, key("other"));
-            wrong.write_all(&request(1, target)[3..]).await.unwrap();
-            wrong.flush().await.unwrap();
-            assert!(wrong.read_u8().await.is_err(), "{cipher}");
-        }
     }
 }

@@ -1,5 +1,8 @@
 //! A client of a Shadowsocks server: encrypted from the first byte on, the address first. Nothing is ever answered but
-//! the target's bytes; who has another key is nobody, and hears nothing.
+//! the target's bytes; who has another key, or repeats what a client said, is nobody and hears nothing.
+//! Invariant: until its time is over, nobody learns from us that or where it failed: whatever comes is read and dropped.
+
+use std::sync::Arc;
 
 use fairlead_config::{HostPort, check_host};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -14,15 +17,29 @@ use crate::{
 pub(super) async fn serve(session: &Session, client: Stream) -> Result<(), ClientFault> {
     let login = session.first_login()?;
     let key = Key::of(&login).map_err(ClientFault::Credentials)?;
-    let heard = async {
-        let mut client = SsStream::new(client, key);
-        let address = read_address(&mut client).await?;
-        Ok((Stream::Layered(Box::new(client)), address))
-    };
-    let (client, address) = session.handshake(heard).await?;
+    let client = SsStream::of_client(client, key, Arc::clone(&session.shared.salts));
+    let mut fault = None;
+    let heard = session.handshake(hear(client, &mut fault)).await;
+    let (client, address) = heard.map_err(|late| fault.unwrap_or(late))?;
+    let client = Stream::Layered(Box::new(client));
     let upstream = Box::pin(session.connect(&address)).await.map_err(|refusal| refusal.fault(&address))?;
     session.copy(client, upstream).await;
     Ok(())
+}
+
+/// Reads where the client wants to go. Of somebody else it notes the `fault`, and goes on as if it still waited.
+async fn hear(
+    mut client: SsStream<Stream>,
+    fault: &mut Option<ClientFault>,
+) -> Result<(SsStream<Stream>, HostPort), ClientFault> {
+    match read_address(&mut client).await {
+        Ok(address) => Ok((client, address)),
+        Err(found) => {
+            *fault = Some(found);
+            tokio::io::copy(&mut client.into_inner(), &mut tokio::io::sink()).await?;
+            Err(ClientFault::Garbage("leaves"))
+        }
+    }
 }
 
 /// Reads exactly the address.
