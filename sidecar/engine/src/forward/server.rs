@@ -251,6 +251,8 @@ impl Shared {
 }
 
 #[cfg(test)]
+mod http_noise_tests;
+#[cfg(test)]
 mod listening_tests;
 #[cfg(test)]
 mod protocols_tests;
