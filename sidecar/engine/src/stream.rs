@@ -2,12 +2,15 @@
 //! anything layered on it is boxed once.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
+    io::IoSlice,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{protocol::relay_client::Late, socket::Socket, ssh::Session};
@@ -17,10 +20,18 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Io for T {}
 
+/// Bytes that arrive in chunks, which are handed on as they are.
+pub(crate) trait Chunked: Io {
+    /// Appends the chunks that are there, within reason, and waits for the first; none at the end.
+    fn poll_take(&mut self, cx: &mut Context<'_>, into: &mut VecDeque<Bytes>) -> Poll<io::Result<()>>;
+}
+
 /// A connection to a node, perhaps through hops.
 pub(crate) enum Stream {
     Tcp(Socket),
     Layered(Box<dyn Io>),
+    /// Layered, on an SSH session.
+    Channel(Box<dyn Chunked>),
     /// Layered, and perhaps refused later.
     Late(Box<Late>),
     /// A hop that is asked for a channel; carries no bytes itself.
@@ -32,7 +43,7 @@ impl Stream {
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         match self {
             Self::Session(session) => Some(Arc::clone(session)),
-            Self::Tcp(_) | Self::Layered(_) | Self::Late(_) => None,
+            Self::Tcp(_) | Self::Layered(_) | Self::Channel(_) | Self::Late(_) => None,
         }
     }
 }
@@ -42,6 +53,7 @@ impl fmt::Debug for Stream {
         f.write_str(match self {
             Self::Tcp(_) => "Tcp",
             Self::Layered(_) => "Layered",
+            Self::Channel(_) => "Channel",
             Self::Late(_) => "Late",
             Self::Session(_) => "Session",
         })
@@ -53,6 +65,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_read(cx, buffer),
             Self::Layered(layered) => Pin::new(layered).poll_read(cx, buffer),
+            Self::Channel(channel) => Pin::new(channel).poll_read(cx, buffer),
             Self::Late(late) => Pin::new(late).poll_read(cx, buffer),
             Self::Session(_) => Poll::Ready(Err(no_bytes())),
         }
@@ -64,8 +77,23 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_write(cx, bytes),
             Self::Layered(layered) => Pin::new(layered).poll_write(cx, bytes),
+            Self::Channel(channel) => Pin::new(channel).poll_write(cx, bytes),
             Self::Late(late) => Pin::new(late).poll_write(cx, bytes),
             Self::Session(_) => Poll::Ready(Err(no_bytes())),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &*self {
+            Self::Tcp(socket) => Pin::new(&mut &*socket).poll_write_vectored(cx, slices),
+            Self::Layered(_) | Self::Channel(_) | Self::Late(_) | Self::Session(_) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                self.as_mut().poll_write(cx, first.map_or(&[], |slice| slice))
+            }
         }
     }
 
@@ -73,6 +101,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_flush(cx),
             Self::Layered(layered) => Pin::new(layered).poll_flush(cx),
+            Self::Channel(channel) => Pin::new(channel).poll_flush(cx),
             Self::Late(late) => Pin::new(late).poll_flush(cx),
             Self::Session(_) => Poll::Ready(Err(no_bytes())),
         }
@@ -82,6 +111,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(&mut &*socket).poll_shutdown(cx),
             Self::Layered(layered) => Pin::new(layered).poll_shutdown(cx),
+            Self::Channel(channel) => Pin::new(channel).poll_shutdown(cx),
             Self::Late(late) => Pin::new(late).poll_shutdown(cx),
             Self::Session(_) => Poll::Ready(Err(no_bytes())),
         }

@@ -161,7 +161,7 @@ impl Hop {
     ) -> Result<(Stream, Option<HostPort>), Fault> {
         if let Stream::Session(session) = &stream {
             let channel = session.open(address, dialer.timeout).await?;
-            return Ok((Stream::Layered(Box::new(channel)), None));
+            return Ok((Stream::Channel(Box::new(channel)), None));
         }
         let login = self.login(&dialer.secrets).map_err(Fault::Hop)?;
         let user = login.as_ref().map(|login| login.user.as_str()).unwrap_or_default();

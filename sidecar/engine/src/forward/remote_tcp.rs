@@ -256,7 +256,7 @@ async fn forwarded_peers(shared: Arc<Shared>, turn: Turn) -> Setback {
             peer = next => peer,
         };
         let Some(peer) = peer else { return Setback::lost("the SSH session ended") };
-        serve_apart(&shared, Stream::Layered(Box::new(peer)), turn.worker);
+        serve_apart(&shared, Stream::Channel(Box::new(peer)), turn.worker);
     }
 }
 

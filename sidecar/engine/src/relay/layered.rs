@@ -1,20 +1,25 @@
 //! Copies between a client and an upstream of which at least one is more than a TCP connection, with the same ends as the
 //! relay of two sockets: a half-close is carried on, anything but a clean end resets the client.
 
+mod load;
+
 use std::{
     future::poll_fn,
-    pin::pin,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    io,
+    pin::Pin,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::AsyncWrite;
 
 use super::{ByteCounters, CopyError, direction::Failure, idle::IdleClock};
 use crate::stream::Stream;
-
-/// Bytes read at a time; what one TLS record holds.
-const BUFFER: usize = 16 << 10;
+use load::Load;
 
 /// A side that is reset rather than closed, unless the copy came to its end.
 struct Side {
@@ -55,15 +60,14 @@ async fn copy_both(
     counters: &ByteCounters,
     idle_timeout: Option<Duration>,
 ) -> Result<(), CopyError> {
-    let (from_client, to_client) = split(client);
-    let (from_upstream, to_upstream) = split(upstream);
+    let (client, upstream) = (End(Mutex::new(client)), End(Mutex::new(upstream)));
     let moved = AtomicBool::new(false);
     let upward = async {
-        let copied = copy(from_client, to_upstream, &counters.to_upstream, &moved).await;
+        let copied = copy(&client, &upstream, &counters.to_upstream, &moved).await;
         copied.map_err(|failure| blame(failure, CopyError::Client, CopyError::Upstream))
     };
     let downward = async {
-        let copied = copy(from_upstream, to_client, &counters.to_client, &moved).await;
+        let copied = copy(&upstream, &client, &counters.to_client, &moved).await;
         copied.map_err(|failure| blame(failure, CopyError::Upstream, CopyError::Client))
     };
     let both = async { tokio::try_join!(upward, downward).map(drop) };
@@ -78,22 +82,28 @@ async fn copy_both(
     }
 }
 
+/// One side, for both ways at once; the lock is held for a single look.
+struct End<'a>(Mutex<&'a mut Stream>);
+
+impl End<'_> {
+    async fn poll<T>(
+        &self,
+        mut poll: impl FnMut(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
+        poll_fn(|cx| poll(Pin::new(&mut **self.0.lock().unwrap_or_else(PoisonError::into_inner)), cx)).await
+    }
+}
+
 /// Copies one way to its end, and tells the sink of it.
-async fn copy(
-    source: impl AsyncRead,
-    sink: impl AsyncWrite,
-    passed: &AtomicU64,
-    moved: &AtomicBool,
-) -> Result<(), Failure> {
-    let (mut source, mut sink) = (pin!(source), pin!(sink));
-    let mut buffer = vec![0; BUFFER];
+async fn copy(source: &End<'_>, sink: &End<'_>, passed: &AtomicU64, moved: &AtomicBool) -> Result<(), Failure> {
+    let mut load = Load::default();
     loop {
-        let count = source.read(&mut buffer).await.map_err(Failure::Source)?;
+        let count = source.poll(|source, cx| load.poll_fill(source, cx)).await.map_err(Failure::Source)?;
         if count == 0 {
-            return sink.shutdown().await.map_err(Failure::Sink);
+            return sink.poll(Stream::poll_shutdown).await.map_err(Failure::Sink);
         }
-        sink.write_all(&buffer[..count]).await.map_err(Failure::Sink)?;
-        sink.flush().await.map_err(Failure::Sink)?;
+        sink.poll(|sink, cx| load.poll_empty(sink, cx)).await.map_err(Failure::Sink)?;
+        sink.poll(Stream::poll_flush).await.map_err(Failure::Sink)?;
         passed.fetch_add(count as u64, Relaxed);
         moved.store(true, Relaxed);
     }

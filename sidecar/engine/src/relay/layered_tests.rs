@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };

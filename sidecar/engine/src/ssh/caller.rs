@@ -3,16 +3,19 @@
 //! is gone from one that says nothing (RFC 4254 section 5.1).
 
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use futures::FutureExt;
 use russh::{ChannelOpenFailure, client::ChannelOpenHandle};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::channel::ChannelStream;
+use crate::stream::Chunked;
 
 /// A caller, and the answer that the server waits for.
 pub(crate) struct Caller {
@@ -46,6 +49,12 @@ impl Drop for Caller {
 impl AsyncRead for Caller {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.get_mut().served().poll_read(cx, buffer)
+    }
+}
+
+impl Chunked for Caller {
+    fn poll_take(&mut self, cx: &mut Context<'_>, into: &mut VecDeque<Bytes>) -> Poll<io::Result<()>> {
+        self.served().get_mut().poll_take(cx, into)
     }
 }
 

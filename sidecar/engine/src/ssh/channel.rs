@@ -2,6 +2,7 @@
 //! Invariant: an end that the peer has not said is an error, and never the end of the stream.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::Future,
     io,
@@ -10,13 +11,22 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
+use futures::FutureExt;
 use russh::{Channel, ChannelId, ChannelMsg, ChannelWriteHalf, client};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::Handle,
 };
 
-use super::traffic::{Flow, Traffic};
+use super::{
+    to_its_end::ToItsEnd,
+    traffic::{Flow, Traffic},
+};
+use crate::stream::Chunked;
+
+/// Messages that are handed on at once, of at most 32 KiB each.
+const TAKEN_AT_ONCE: usize = 8;
 
 /// What a session sends, the client's or the server's.
 pub(crate) trait Message: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static {}
@@ -31,8 +41,10 @@ pub(crate) struct ChannelStream<M: Message = client::Msg> {
     runtime: Handle,
     half: Option<ChannelWriteHalf<M>>,
     writer: Pin<Box<dyn AsyncWrite + Send + Sync>>,
-    /// Read from the channel and not yet by the client, from a place on.
-    rest: Option<(ChannelMsg, usize)>,
+    /// Read from the channel and not yet by the client.
+    rest: Bytes,
+    /// Sizes of the messages that the client has, which wait until it comes for more.
+    handed: Vec<usize>,
     /// The peer sends nothing more.
     ended: bool,
     /// The peer takes nothing more.
@@ -45,7 +57,8 @@ impl<M: Message> ChannelStream<M> {
         let (reader, half) = channel.split();
         *flow.reader() = Some(reader);
         let writer = Box::pin(half.make_writer());
-        Self { traffic, flow, runtime, half: Some(half), writer, rest: None, ended: false, closed: false }
+        let (rest, handed) = (Bytes::new(), Vec::new());
+        Self { traffic, flow, runtime, half: Some(half), writer, rest, handed, ended: false, closed: false }
     }
 
     /// The next message; none when the session has ended.
@@ -60,15 +73,20 @@ impl<M: Message> ChannelStream<M> {
         }
     }
 
+    /// The client comes for more, and so it is through with what it had.
+    fn settle(&mut self) {
+        if self.rest.is_empty() {
+            self.handed.drain(..).for_each(|size| self.traffic.taken(&self.flow, size));
+        }
+    }
+
     /// Reads until there is data or the end.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.rest.is_none() && !self.ended {
+        while self.rest.is_empty() && !self.ended {
             match ready!(self.poll_message(cx))? {
-                Some(message @ ChannelMsg::Data { .. }) => {
-                    if let ChannelMsg::Data { data } = &message {
-                        self.traffic.taken(&self.flow, data.len());
-                    }
-                    self.rest = Some((message, 0));
+                Some(ChannelMsg::Data { data }) => {
+                    self.handed.push(data.len());
+                    self.rest = data;
                 }
                 Some(ChannelMsg::Eof) => self.ended = true,
                 Some(ChannelMsg::Close) => (self.ended, self.closed) = (true, true),
@@ -100,13 +118,27 @@ impl<M: Message> ChannelStream<M> {
 impl<M: Message> AsyncRead for ChannelStream<M> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.settle();
         ready!(this.poll_rest(cx))?;
-        let Some((ChannelMsg::Data { data }, at)) = &mut this.rest else { return Poll::Ready(Ok(())) };
-        let count = buffer.remaining().min(data.len() - *at);
-        buffer.put_slice(&data[*at..*at + count]);
-        *at += count;
-        if *at == data.len() {
-            this.rest = None;
+        let count = buffer.remaining().min(this.rest.len());
+        buffer.put_slice(&this.rest.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<M: Message> Chunked for ChannelStream<M> {
+    fn poll_take(&mut self, cx: &mut Context<'_>, into: &mut VecDeque<Bytes>) -> Poll<io::Result<()>> {
+        self.settle();
+        let before = into.len();
+        while into.len() < TAKEN_AT_ONCE {
+            match self.poll_rest(cx) {
+                Poll::Ready(Ok(())) if self.rest.is_empty() => break,
+                Poll::Ready(Ok(())) => into.push_back(std::mem::take(&mut self.rest)),
+                // What is wrong is told again once these are through.
+                Poll::Ready(Err(_)) | Poll::Pending if into.len() > before => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -142,7 +174,7 @@ impl<M: Message> Drop for ChannelStream<M> {
         let Some(half) = self.half.take() else { return };
         self.traffic.forget(half.id());
         // An error says that the session is gone, and the channel with it.
-        self.runtime.spawn(async move { half.close().await });
+        let _ = ToItsEnd::new(&self.runtime, async move { half.close().await }).now_or_never();
     }
 }
 

@@ -17,6 +17,7 @@ mod login;
 mod papers;
 mod pool;
 mod session;
+mod to_its_end;
 mod traffic;
 mod trust;
 
@@ -56,6 +57,9 @@ pub(crate) const UNANSWERED: usize = 2;
 pub(crate) fn sign_of_life_pause(keep_alive: Duration) -> Duration {
     keep_alive - keep_alive / 20
 }
+
+/// What a session reads at once, in bytes: `russh` asks for four and then for the rest of each packet.
+pub(crate) const READ_AHEAD: usize = 64 << 10;
 
 /// Reads a private key without a passphrase, in any form. The error says what to write and shows nothing.
 pub(crate) fn decode_key(content: &[u8]) -> Result<PrivateKey, String> {

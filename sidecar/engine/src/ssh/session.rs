@@ -12,16 +12,17 @@ use std::{
 
 use fairlead_config::{HopSsh, HostPort, defaults};
 use russh::{ChannelOpenFailure, Preferred, SshId, client};
-use tokio::{runtime::Handle, time::sleep};
+use tokio::{io::BufReader, runtime::Handle, time::sleep};
 
 use super::{
-    CIPHERS, UNANSWERED,
+    CIPHERS, READ_AHEAD, UNANSWERED,
     authenticate::authenticate,
     channel::ChannelStream,
     handler::{Users, Watch},
     listening::Ports,
     papers::Papers,
     sign_of_life_pause,
+    to_its_end::ToItsEnd,
     traffic::{BACKLOG, CHANNEL_MESSAGES, Traffic},
 };
 use crate::{dial::DialCause, group::Chosen, protocol::Fault, stream::Stream};
@@ -61,7 +62,7 @@ impl Session {
             users: Arc::clone(&users),
             ports: Arc::clone(&ports),
         };
-        let handle = client::connect_stream(config, stream, watch).await;
+        let handle = client::connect_stream(config, BufReader::with_capacity(READ_AHEAD, stream), watch).await;
         let mut handle = handle.map_err(super::handler::Failure::cause)?;
         authenticate(&mut handle, &papers.login).await?;
         let session = Arc::new(Self {
@@ -85,16 +86,15 @@ impl Session {
         limit: Duration,
     ) -> Result<ChannelStream<client::Msg>, Fault> {
         let (session, target) = (Arc::clone(self), target.clone());
-        // A task of its own: the answer to a question that nobody waits for any more is a channel to be closed.
-        let mut opening = self.runtime.spawn(async move { session.open_channel(target).await });
-        let opened = tokio::select! {
+        // The answer to a question that nobody waits for any more is a channel to be closed.
+        let mut opening = ToItsEnd::new(&self.runtime, async move { session.open_channel(target).await });
+        tokio::select! {
             opened = &mut opening => opened,
             () = sleep(limit / 2) => {
                 self.ping();
                 opening.await
             }
-        };
-        opened.unwrap_or_else(|_| Err(ended()))
+        }
     }
 
     async fn open_channel(&self, target: HostPort) -> Result<ChannelStream<client::Msg>, Fault> {

@@ -107,8 +107,11 @@ impl Traffic {
         }
     }
 
-    /// Counts what a channel's reader took.
+    /// Counts what a channel's reader took, unless the channel was ended, which took all of it.
     pub(crate) fn taken(&self, flow: &Flow, bytes: usize) {
+        if flow.is_cut() {
+            return;
+        }
         flow.taken_at.store(self.now(), Relaxed);
         flow.waiting.fetch_sub(weight(bytes), Relaxed);
         self.leave(weight(bytes));

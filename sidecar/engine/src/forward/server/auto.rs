@@ -8,7 +8,7 @@ pub(super) async fn serve(session: &Session, client: Stream) -> Result<(), Clien
     let heard = async {
         let first = match &client {
             Stream::Tcp(socket) => socket.first_byte().await?,
-            Stream::Layered(_) | Stream::Late(_) | Stream::Session(_) => None,
+            Stream::Layered(_) | Stream::Channel(_) | Stream::Late(_) | Stream::Session(_) => None,
         };
         Ok((client, first))
     };

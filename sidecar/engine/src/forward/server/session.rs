@@ -215,8 +215,8 @@ impl Session {
 pub(super) fn watch_closely(client: &Stream, control: Option<TcpStream>, carries: bool) -> io::Result<IpAddr> {
     let stream = match (client, &control) {
         (Stream::Tcp(socket), _) => socket.stream(),
-        (Stream::Layered(_) | Stream::Late(_), Some(control)) => control,
-        (Stream::Layered(_) | Stream::Late(_), None) | (Stream::Session(_), _) => {
+        (Stream::Layered(_) | Stream::Channel(_) | Stream::Late(_), Some(control)) => control,
+        (Stream::Layered(_) | Stream::Channel(_) | Stream::Late(_), None) | (Stream::Session(_), _) => {
             return Err(io::ErrorKind::Unsupported.into());
         }
     };

@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use russh::{ChannelOpenFailure, server};
 use tokio::{
+    io::BufReader,
     net::TcpStream,
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -25,7 +26,7 @@ use super::session::{Refusal, Session};
 use crate::{
     protocol::ClientFault,
     socket::Socket,
-    ssh::{ChannelStream, Traffic},
+    ssh::{ChannelStream, READ_AHEAD, Traffic},
     stream::Stream,
 };
 use guest::{Guest, Wish};
@@ -49,7 +50,7 @@ pub(super) async fn serve(session: Session, client: Stream) -> Result<(), Client
     let guest = Guest::new(session.clone(), welcome, Arc::clone(&traffic), wishes, passed);
     let (leash, client) = Leash::new(client);
     let greeting = async {
-        let mut running = server::run_stream(config, client, guest).await?;
+        let mut running = server::run_stream(config, BufReader::with_capacity(READ_AHEAD, client), guest).await?;
         tokio::select! {
             passed = has_passed => passed.map(|()| running).map_err(|_| ClientFault::Login),
             ended = &mut running => Err(ended.err().map_or(ClientFault::Login, ClientFault::from)),
@@ -95,7 +96,7 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
             Ok(upstream) => {
                 let client = ChannelStream::new(channel, traffic, Handle::current());
                 reply.accept().await;
-                session.copy(Stream::Layered(Box::new(client)), upstream).await;
+                session.copy(Stream::Channel(Box::new(client)), upstream).await;
             }
             Err(refusal) => {
                 reply.reject(failure(&refusal)).await;
@@ -108,7 +109,7 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
             match handle.channel_open_forwarded_tcpip(address, port.into(), origin.0, origin.1).await {
                 Ok(channel) => {
                     let client = ChannelStream::new(channel, traffic, Handle::current());
-                    session.copy(Stream::Layered(Box::new(client)), Stream::Tcp(peer)).await;
+                    session.copy(Stream::Channel(Box::new(client)), Stream::Tcp(peer)).await;
                 }
                 // The client doesn't want the peer, or reaches no target for it: a plain close would read as an empty answer.
                 Err(error) => {
