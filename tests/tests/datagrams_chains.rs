@@ -6,7 +6,7 @@ use std::{net::UdpSocket, time::Instant};
 use fairlead_tests::{
     binary::Fairlead,
     datagrams::{Target, client, letter},
-    deadline::SOON,
+    deadline::{SOON, await_condition},
     objects::{is_true, node_state},
     ports,
     proxies::Proxy,
@@ -145,17 +145,20 @@ fn our_own_servers_carry_datagrams_alone_and_behind_others() {
     let served = |url: &str| {
         let port = ports::free();
         let fairlead = Fairlead::run(&["run", "-L", &url.replace("PORT", &port.to_string())]);
-        fairlead.await_listening(port);
+        await_condition("a listener", SOON, || ports::listener_on(port).is_some() || ports::takes_datagrams(port));
         (fairlead, port)
     };
     let (_socks, socks) = served("socks5://u:p@127.0.0.1:PORT");
     let (_relay, relay) = served("relay://u:p@127.0.0.1:PORT");
+    let (_ssu, ssu) = served("ssu://aes-256-gcm:p@127.0.0.1:PORT");
+    let ss = format!("ss://aes-256-gcm:p@127.0.0.1:{ssu}");
     let socks = format!("socks5://u:p@127.0.0.1:{socks}");
     let (associate, relay) = (format!("{socks}?udp_associate=true"), format!("relay://u:p@127.0.0.1:{relay}"));
     for (hops, sizes) in [
         ([&socks].as_slice(), [1, 1472, 16_373]),
         (&[&associate], [0, 1472, 60_000]),
         (&[&relay], [0, 1472, 60_000]),
+        (&[&ss], [0, 1472, 60_000]),
         (&[&relay, &socks], [1, 1472, 9000]),
         (&[&socks, &socks, &relay], [0, 1472, 9000]),
     ] {

@@ -83,7 +83,7 @@ fn a_hundred_clients_at_once_of_gosts_bound_port_are_all_served() {
 }
 
 #[test]
-fn gost_sends_datagrams_through_our_socks5_server_both_ways() {
+fn gost_sends_datagrams_through_our_servers_both_ways() {
     let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
     let echo = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let target = echo.local_addr().expect("an address");
@@ -95,11 +95,13 @@ fn gost_sends_datagrams_through_our_socks5_server_both_ways() {
         }
     });
     let (_server, port) = serving("socks5://ann:s3cret@");
-    let hop = format!("socks5://ann:s3cret@127.0.0.1:{port}");
-    for scheme in ["udp", "rudp"] {
+    let socks5 = format!("socks5://ann:s3cret@127.0.0.1:{port}");
+    let ssu = format!("ssu://chacha20-ietf-poly1305:s3cret@127.0.0.1:{}", ports::free());
+    let _ssu = Fairlead::run(&["run", "-o", "json", "-L", &ssu]);
+    for (scheme, hop) in [("udp", &socks5), ("rudp", &socks5), ("udp", &ssu)] {
         let bound = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("an address");
         let mut command = Command::new(&program);
-        command.args(["-L", &format!("{scheme}://{bound}/{target}"), "-F", &hop]);
+        command.args(["-L", &format!("{scheme}://{bound}/{target}"), "-F", hop]);
         let _gost = Datagrams::start(command);
         let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         client.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");

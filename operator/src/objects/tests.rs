@@ -100,6 +100,7 @@ fn the_service_has_the_port_of_the_listener_and_the_protocol_of_the_scheme() {
         ("http+quic", "0.0.0.0:443", "UDP", 443),
         ("kcp", ":8443", "UDP", 8443),
         ("forward+ssh", "ssh.example:22", "TCP", 22),
+        ("ssu", ":8338", "UDP", 8338),
     ] {
         let service = service_of(scheme, listen, "").unwrap();
         let wanted = json!([{"name": protocol.to_lowercase(), "port": port, "protocol": protocol, "targetPort": port}]);

@@ -51,7 +51,7 @@ pub enum SchemeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedScheme {
     #[error(
-        "scheme \"{0}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss or forward+ssh"
+        "scheme \"{0}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss, ssu or forward+ssh"
     )]
     NotBuiltYet(Scheme),
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
@@ -107,6 +107,7 @@ impl Scheme {
                     | (Transport::Rtcp, Protocol::Rtcp)
                     | (Transport::Rudp, Protocol::Rudp)
                     | (Transport::Ssh, Protocol::Forward)
+                    | (Transport::Udp, Protocol::Ssu)
             );
         if self.is_out_of_scope() {
             Support::OutOfScope
@@ -189,9 +190,9 @@ impl Scheme {
         matches!(self.protocol, Protocol::Rtcp | Protocol::Rudp)
     }
 
-    /// Tells whether datagrams are forwarded: udp or rudp.
+    /// Tells whether a listener of this scheme takes datagrams: udp, rudp or ssu.
     pub fn is_datagram(self) -> bool {
-        matches!(self.protocol, Protocol::Udp | Protocol::Rudp)
+        matches!(self.protocol, Protocol::Udp | Protocol::Rudp) || self.is_ssu()
     }
 
     /// Tells whether a listener of this scheme is a server, whose clients name the targets; with targets `auto` and transports are tunnels.

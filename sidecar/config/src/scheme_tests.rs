@@ -78,15 +78,16 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         "relay",
         "ss",
         "ss2",
+        "ssu",
         "forward+ssh",
     ] {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu", "tcp+tls"] {
+    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu+tcp", "tcp+tls"] {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
         let message = format!(
-            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss or forward+ssh"
+            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss, ssu or forward+ssh"
         );
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }
@@ -139,6 +140,7 @@ fn a_scheme_says_what_its_listener_is() {
         ("socks5", false, true, false, false, false, false, false),
         ("forward+ssh", false, true, false, false, false, false, false),
         ("http+tls", false, true, false, false, false, false, false),
+        ("ssu", false, true, false, false, false, false, true),
     ] {
         let scheme = scheme(text);
         assert_eq!(

@@ -71,7 +71,7 @@ pub(super) fn supported(field: &str, scheme: Scheme, problems: &mut Problems) ->
 }
 
 /// What each protocol of a listener is called in a configuration.
-const WORDS: [(Protocol, &str); 13] = [
+const WORDS: [(Protocol, &str); 14] = [
     (Protocol::Tcp, "tcp"),
     (Protocol::Udp, "udp"),
     (Protocol::Rtcp, "rtcp"),
@@ -84,6 +84,7 @@ const WORDS: [(Protocol, &str); 13] = [
     (Protocol::Socks4a, "socks4a"),
     (Protocol::Socks5, "socks5"),
     (Protocol::Ss, "ss"),
+    (Protocol::Ssu, "ssu"),
     (Protocol::Forward, "forward+ssh"),
 ];
 

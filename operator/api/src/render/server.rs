@@ -93,6 +93,11 @@ pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, probl
         }
         return;
     }
+    if forward.scheme == "ssu" && !forward.chain.is_empty() {
+        let message = "ssu sends its clients' datagrams itself, and through no hop; leave the chain out, or write socks5 \
+                       for the server";
+        problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
+    }
     let is_ssh = forward.scheme.parse::<Scheme>().is_ok_and(|scheme| scheme.transport() == Transport::Ssh);
     if !is_ssh && spec.server.as_ref().is_some_and(|server| server.host_key.is_some()) {
         problems.invalid("spec.server.hostKey", "is for ssh; leave it out");
@@ -143,9 +148,10 @@ fn check_users(forward: &Forward, is_url: bool, problems: &mut Problems) {
         ("sni" | "socks4" | "socks4a", true) => {
             format!("{} asks nobody who it is; leave users out, or write socks5 or http", forward.scheme)
         }
-        ("ss", false) => "ss needs a cipher and a password: write ss://chacha20-ietf-poly1305:password@:8388 on a \
-                          command line, or put \"cipher:password\" into a Secret (key users) and name it in server.users"
-            .to_owned(),
+        (word @ ("ss" | "ssu"), false) => format!(
+            "{word} needs a cipher and a password: write {word}://chacha20-ietf-poly1305:password@:8388 on a command \
+             line, or put \"cipher:password\" into a Secret (key users) and name it in server.users"
+        ),
         _ => return,
     };
     match is_url {

@@ -78,6 +78,13 @@ fn what_makes_no_server_is_refused_by_name() {
             "server.anonymous: true",
         ),
         (json!({"url": "socks5://ann@:1080"}), Place::CommandLine, "a user needs a password"),
+        (json!({"url": "ssu://:8338"}), Place::CommandLine, "write ssu://chacha20-ietf-poly1305:password@:8388"),
+        (
+            json!({"scheme": "ssu", "listen": {"port": 1}, "server": {"users": {"secretRef": {"name": "u"}}},
+                "chain": [{"url": "socks5://a:1"}]}),
+            Place::Gateway,
+            "spec.chain: ssu sends its clients' datagrams itself",
+        ),
         (json!({"url": "socks5://:1080?secrets=/u"}), Place::Gateway, "a pod has none of yours"),
         (json!({"url": "socks5://:1080?cert=/u&key=/k&anonymous=1"}), Place::Gateway, "a pod has none of yours"),
         (

@@ -20,6 +20,7 @@ mod socks4;
 mod socks5;
 mod ss;
 mod ssh;
+mod ssu;
 mod users;
 
 use std::{
@@ -39,6 +40,7 @@ use crate::{
     accept::{self, ServeControl},
     chain::Chained,
     connect::Dialer,
+    datagram,
     engine::Context,
     forward::{accept_trouble, listening_address},
     plan::{ForwardPlan, ServerPlan, ServerProtocol},
@@ -62,7 +64,8 @@ const QUESTIONS: usize = 16;
 /// A running server.
 pub(crate) struct Server {
     shared: Arc<Shared>,
-    listener: Arc<TcpListener>,
+    /// None: it takes datagrams.
+    listener: Option<Arc<TcpListener>>,
     /// Looks after the files that it and its hops need.
     look: Option<AbortOnDropHandle<()>>,
 }
@@ -109,7 +112,18 @@ impl Server {
         protocol: ServerProtocol,
         context: &Context,
     ) -> io::Result<Self> {
-        let listener = Arc::new(accept::listen(listening_address(&plan.listen)?)?);
+        let address = listening_address(&plan.listen)?;
+        let (listener, socket) = match protocol {
+            ServerProtocol::Ssu => (None, datagram::listen(address, 1)?.pop()),
+            ServerProtocol::Auto
+            | ServerProtocol::Http
+            | ServerProtocol::Relay
+            | ServerProtocol::Sni
+            | ServerProtocol::Socks4
+            | ServerProtocol::Socks5
+            | ServerProtocol::Ss
+            | ServerProtocol::Ssh => (Some(Arc::new(accept::listen(address)?)), None),
+        };
         let chain = Chained::new(key.to_string(), &plan.chain, context);
         let shared = Arc::new(Shared {
             key: key.clone(),
@@ -131,11 +145,19 @@ impl Server {
             bytes: (0..context.workers.len()).map(|_| ByteCounters::default()).collect(),
             datagrams: (0..context.workers.len()).map(|_| DatagramCounters::default()).collect(),
         });
-        let handler = {
-            let shared = Arc::clone(&shared);
-            move |accepted| Session::serve(Arc::clone(&shared), accepted)
-        };
-        accept::serve(&context.workers, Arc::clone(&listener), Arc::clone(&shared.control), handler);
+        if let Some(listener) = &listener {
+            let handler = {
+                let shared = Arc::clone(&shared);
+                move |accepted| Session::serve(Arc::clone(&shared), accepted)
+            };
+            accept::serve(&context.workers, Arc::clone(listener), Arc::clone(&shared.control), handler);
+        }
+        if let Some(socket) = socket {
+            let worker = context.workers.next_watcher();
+            let (load, guard) = (Arc::clone(context.workers.load()), shared.control.enter_loop());
+            let server = ssu::Server { shared: Arc::clone(&shared), socket, load, worker, guard };
+            context.workers.spawn(worker, server.run());
+        }
         context.control.spawn(context.changes.clone().follow(shared.control.watch_trouble()));
         let mut server = Self { shared, listener, look: None };
         server.look_after_files(context);
@@ -174,8 +196,10 @@ impl Server {
         self.look = None;
         self.shared.control.stop();
         self.shared.binds.close();
-        // The port is free at once, also while a worker still holds the descriptor.
-        let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Read);
+        if let Some(listener) = &self.listener {
+            // The port is free at once, also while a worker still holds the descriptor.
+            let _ = SockRef::from(&**listener).shutdown(Shutdown::Read);
+        }
         Arc::clone(&self.shared.control)
     }
 
@@ -240,7 +264,8 @@ impl Shared {
             | ServerProtocol::Sni
             | ServerProtocol::Socks4
             | ServerProtocol::Socks5
-            | ServerProtocol::Ss => self.users(&running.server).err(),
+            | ServerProtocol::Ss
+            | ServerProtocol::Ssu => self.users(&running.server).err(),
         };
         let tls = running.server.tls.as_ref();
         let certificate = || tls.and_then(|tls| self.certificate.config(Some(tls), &self.secrets).err());

@@ -45,6 +45,8 @@ pub(crate) enum ServerProtocol {
     Socks4,
     Socks5,
     Ss,
+    /// Shadowsocks for datagrams.
+    Ssu,
     /// Port forwarding.
     Ssh,
 }
@@ -53,14 +55,14 @@ impl ServerProtocol {
     /// Whether clients may send datagrams.
     pub(crate) fn carries_datagrams(self) -> bool {
         match self {
-            Self::Auto | Self::Relay | Self::Socks5 => true,
+            Self::Auto | Self::Relay | Self::Socks5 | Self::Ssu => true,
             Self::Http | Self::Sni | Self::Socks4 | Self::Ss | Self::Ssh => false,
         }
     }
 }
 
 /// What each word means of a server.
-const SERVERS: [(&str, ServerProtocol); 9] = [
+const SERVERS: [(&str, ServerProtocol); 10] = [
     ("auto", ServerProtocol::Auto),
     ("http", ServerProtocol::Http),
     ("relay", ServerProtocol::Relay),
@@ -69,6 +71,7 @@ const SERVERS: [(&str, ServerProtocol); 9] = [
     ("socks4a", ServerProtocol::Socks4),
     ("socks5", ServerProtocol::Socks5),
     ("ss", ServerProtocol::Ss),
+    ("ssu", ServerProtocol::Ssu),
     ("forward+ssh", ServerProtocol::Ssh),
 ];
 
@@ -95,13 +98,15 @@ impl Recipe {
     pub(super) fn goes_on_as(self, other: Self) -> bool {
         match (self, other) {
             (Self::RemoteTcp { way }, Self::RemoteTcp { way: other }) => way == other,
+            (Self::Server(_), Self::Server(_)) => self.is_datagram() == other.is_datagram(),
             _ => mem::discriminant(&self) == mem::discriminant(&other),
         }
     }
 
     pub(crate) fn is_datagram(self) -> bool {
         match self {
-            Self::LocalTcp | Self::Server(_) | Self::RemoteTcp { .. } => false,
+            Self::Server(protocol) => protocol == ServerProtocol::Ssu,
+            Self::LocalTcp | Self::RemoteTcp { .. } => false,
             Self::LocalUdp { .. } | Self::RemoteUdp { .. } => true,
         }
     }
@@ -126,6 +131,10 @@ impl Recipe {
             (
                 self.is_datagram() && forward.health_check.is_some(),
                 "healthCheck dials, and a node of a udp forward answers only datagrams; leave it out",
+            ),
+            (
+                self == Self::Server(ServerProtocol::Ssu) && !forward.chain.is_empty(),
+                "chain: ssu sends datagrams itself, and through no hop; leave the chain out, or write socks5",
             ),
             (
                 self.is_remote() && forward.chain.is_empty(),

@@ -1,5 +1,7 @@
 //! A configuration's `server` to its plan: who may use it and for what, with what holds where nothing was said.
 
+use std::time::Duration;
+
 use fairlead_config::{Forward, ListenTls, Server, ServerUsers, defaults, is_loopback_address};
 
 use super::{Recipe, ServerProtocol};
@@ -13,6 +15,8 @@ pub(crate) struct ServerPlan {
     pub(crate) access: Access,
     /// The file of an SSH server's private key.
     pub(crate) host_key: Option<String>,
+    /// How long a client that sends datagrams to the server's address is remembered without any.
+    pub(crate) ttl: Duration,
     /// None: a certificate that is made at the start.
     pub(crate) tls: Option<ListenTls>,
 }
@@ -26,8 +30,9 @@ impl ServerPlan {
             (true, true) => Targets::AlsoHere,
             (true, false) => Targets::Elsewhere,
         };
+        let ttl = forward.ttl.unwrap_or(defaults::TTL);
         let binds = if allow_bind.is_empty() { vec![defaults::ALLOW_BIND] } else { allow_bind };
-        Self { users, access: Access { targets, binds }, host_key, tls: forward.tls.clone() }
+        Self { users, access: Access { targets, binds }, host_key, ttl, tls: forward.tls.clone() }
     }
 }
 
@@ -37,7 +42,7 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
     let is_open = server.users.is_none() && !server.anonymous && !is_loopback_address(&forward.listen.host);
     let asks = match recipe {
         Recipe::Server(ServerProtocol::Sni | ServerProtocol::Socks4) => Some(false),
-        Recipe::Server(ServerProtocol::Ss) => Some(true),
+        Recipe::Server(ServerProtocol::Ss | ServerProtocol::Ssu) => Some(true),
         Recipe::Server(_)
         | Recipe::LocalTcp
         | Recipe::LocalUdp { .. }
@@ -70,7 +75,10 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
         ),
         (
             asks == Some(true) && server.users.is_none(),
-            "server.users: ss needs a login, whose name is the cipher and whose password is the key's".to_owned(),
+            format!(
+                "server.users: {} needs a login, whose name is the cipher and whose password is the key's",
+                forward.scheme
+            ),
         ),
         (
             lists > defaults::ALLOW_LIMIT,

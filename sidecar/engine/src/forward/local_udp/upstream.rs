@@ -85,7 +85,7 @@ pub(super) struct Open {
 }
 
 /// The room an association takes, in the forward's count and its worker's; dropping it gives both back.
-pub(super) struct Place {
+pub(crate) struct Place {
     control: Arc<ServeControl>,
     load: Arc<Load>,
     worker: usize,
@@ -285,7 +285,7 @@ impl Waiting {
 
 impl Place {
     /// Turns room reserved of `control` into that of an association on `worker`.
-    pub(super) fn new(control: Arc<ServeControl>, load: Arc<Load>, worker: usize) -> Self {
+    pub(crate) fn new(control: Arc<ServeControl>, load: Arc<Load>, worker: usize) -> Self {
         load.add_association(worker);
         Self { control, load, worker }
     }

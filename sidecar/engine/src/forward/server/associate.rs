@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     binds::Owner,
-    datagrams::{LARGEST, of_family, open},
+    datagrams::{LARGEST, open},
     listening::{gone, stopped},
     session::{Session, watch_closely},
     socks5::Asked,
@@ -112,11 +112,9 @@ impl Association<'_> {
     }
 
     async fn pass_on(&self, message: &[u8]) {
-        let counters = self.session.datagrams();
-        let Some((peer, datagram)) = read(message) else { return counters.drop(Dropped::Refused, 1) };
-        match self.session.reachable(&peer).await {
-            Some(peer) => counters.upstream(self.outer.send_to(datagram, of_family(&self.outer, peer)).await),
-            None => counters.drop(Dropped::NoNode, 1),
+        match read(message) {
+            Some((peer, datagram)) => self.session.send(&self.outer, &peer, datagram).await,
+            None => self.session.datagrams().drop(Dropped::Refused, 1),
         }
     }
 }

@@ -21,13 +21,10 @@ use super::{
     session::{Session, watch_closely},
     socks5::Asked,
 };
-use crate::{
-    protocol::{
-        ClientFault, address,
-        socks5::server::{self as wire, Code},
-        udp_frame,
-    },
-    stats::Dropped,
+use crate::protocol::{
+    ClientFault, address,
+    socks5::server::{self as wire, Code},
+    udp_frame,
 };
 
 /// The largest datagram in bytes.
@@ -99,16 +96,12 @@ impl Tunnel<'_> {
     async fn send(&self, peer: &HostPort, datagram: &[u8]) {
         let literal = peer.host.parse().ok().map(|ip| canonical(SocketAddr::new(ip, peer.port)));
         let known = literal.filter(|peer| self.peers.as_ref().is_some_and(|peers| lock(peers).contains(peer)));
-        let address = match known {
-            Some(peer) => Some(peer),
-            None => self.session.reachable(peer).await,
-        };
-        let counters = self.session.datagrams();
-        match address {
-            Some(address) => {
-                counters.upstream(self.socket.send_to(datagram, of_family(&self.socket, address)).await);
+        match known {
+            Some(peer) => {
+                let sent = self.socket.send_to(datagram, of_family(&self.socket, peer)).await;
+                self.session.datagrams().upstream(sent);
             }
-            None => counters.drop(Dropped::NoNode, 1),
+            None => self.session.send(&self.socket, peer, datagram).await,
         }
     }
 

@@ -12,9 +12,12 @@ use std::{
 use fairlead_config::{HostPort, defaults};
 use futures::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    net::UdpSocket,
+    time::{sleep, timeout},
+};
 
-use super::{Running, Shared, handshakes::Place};
+use super::{Running, Shared, datagrams::of_family, handshakes::Place};
 use crate::{
     accept::Accepted,
     chain,
@@ -23,7 +26,7 @@ use crate::{
     protocol::ClientFault,
     relay::{ByteCounters, relay_streams},
     secrets::Login,
-    stats::DatagramCounters,
+    stats::{DatagramCounters, Dropped},
     stream::Stream,
     tls,
 };
@@ -54,6 +57,11 @@ pub(super) enum Refusal {
 }
 
 impl Session {
+    /// A client whose datagrams come to the server's own address, on the worker.
+    pub(super) fn of_datagrams(shared: &Arc<Shared>, peer: SocketAddr, worker: usize) -> Self {
+        Self { running: shared.running.load_full(), shared: Arc::clone(shared), peer, worker }
+    }
+
     /// Serves an accepted client to its end.
     pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
         shared.clients.accepted.fetch_add(1, Relaxed);
@@ -68,6 +76,8 @@ impl Session {
             ServerProtocol::Socks4 => super::socks4::serve(&session, client).await,
             ServerProtocol::Socks5 => super::socks5::serve(&session, client).await,
             ServerProtocol::Ss => super::ss::serve(&session, client).await,
+            // Its clients send datagrams, and connect to nothing here.
+            ServerProtocol::Ssu => Ok(()),
             ServerProtocol::Ssh => super::ssh::serve(session.clone(), client).await,
         };
         if let Err(fault) = served {
@@ -181,6 +191,14 @@ impl Session {
     pub(super) async fn reachable(&self, address: &HostPort) -> Option<SocketAddr> {
         let allowed = timeout(self.running.plan.dial_timeout, self.allowed(address)).await;
         allowed.ok()?.ok()?.first().copied()
+    }
+
+    /// Sends a client's datagram to where it may go. What can't be sent is lost, as datagrams are.
+    pub(super) async fn send(&self, socket: &UdpSocket, to: &HostPort, datagram: &[u8]) {
+        match self.reachable(to).await {
+            Some(to) => self.datagrams().upstream(socket.send_to(datagram, of_family(socket, to)).await),
+            None => self.datagrams().drop(Dropped::NoNode, 1),
+        }
     }
 
     /// What a name stands for. Clients of servers may ask for any: some of the resolver's places stay for others.

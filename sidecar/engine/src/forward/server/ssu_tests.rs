@@ -1,0 +1,54 @@
+//! A Shadowsocks server for datagrams, by datagrams sealed here.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+
+use fairlead_config::url::Secret;
+use serde_json::json;
+use tokio::net::UdpSocket;
+
+use super::super::tests::{Running, logins, request};
+use crate::{protocol::ss_cipher::Key, secrets::Login, testing::await_that};
+
+#[tokio::test]
+async fn datagrams_under_the_key_reach_their_targets_and_others_are_counted_and_dropped() {
+    for cipher in ["chacha20-ietf-poly1305", "aes-256-gcm", "chacha20"] {
+        let more = json!({"server": {"users": {"directory": "memory:/s/logins"}}, "maxConnections": 1});
+        let server = Running::with_files("ssu", more, logins(&format!("{cipher}:s3cret\n")));
+        let key =
+            |password: &str| Key::of(&Login { user: cipher.to_owned(), password: Secret::new(password) }).unwrap();
+        let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = target.local_addr().unwrap();
+        let mut buffer = [0; 64];
+        let sealed = |address: SocketAddr, data: &[u8], password: &str| {
+            key(password).seal_datagram(&[&request(1, address)[3..], data].concat()).unwrap()
+        };
+        // The second client makes the first, which is idle, leave.
+        for text in [b"first".as_slice(), b""] {
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            client.connect(server.address).await.unwrap();
+            client.send(&sealed("169.254.1.1:53".parse().unwrap(), b"x", "s3cret")).await.unwrap();
+            client.send(&sealed(address, text, "s3cret")).await.unwrap();
+            let (count, from) = target.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..count], text, "{cipher}");
+            target.send_to(b"answer", from).await.unwrap();
+            let count = client.recv(&mut buffer).await.unwrap();
+            let answer = key("s3cret").open_datagram(&mut buffer[..count]).unwrap().to_vec();
+            assert_eq!(answer, [&request(1, address)[3..], b"answer"].concat(), "{cipher}");
+            client.send(b"noise").await.unwrap();
+            if cipher != "chacha20" {
+                client.send(&sealed(address, b"foreign", "other")).await.unwrap();
+            }
+        }
+        let unsent = if cipher == "chacha20" { 4 } else { 6 };
+        await_that("all is counted", || {
+            let stats = server.engine.stats().remove(0);
+            let datagrams = stats.datagrams.unwrap();
+            let dropped = datagrams.dropped.iter().sum::<u64>();
+            (stats.accepted, stats.open, datagrams.to_upstream, datagrams.to_client, dropped) == (2, 1, 2, 2, unsent)
+        })
+        .await;
+        let stats = server.engine.stats().remove(0);
+        assert_eq!((stats.bytes_to_upstream, stats.bytes_to_client), (5, 12), "{cipher}");
+    }
+}
