@@ -1,11 +1,18 @@
 //! Other programs as clients of our servers: GOST, where `GOST_BIN` names it, and shadowsocks-libev.
 
-use std::{net::UdpSocket, path::Path, process::Command, time::Duration};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use fairlead_tests::{
     binary::Fairlead,
     clients::{ask, ask_times},
+    datagrams,
     deadline::{SOON, await_condition},
+    objects::node_state,
     ports,
     proxies::Proxy,
     skip::{peer, skip},
@@ -114,6 +121,34 @@ fn gost_sends_datagrams_through_our_servers_both_ways() {
             });
         }
     }
+}
+
+#[test]
+fn clients_of_our_relay_server_are_led_to_its_own_targets() {
+    let (target, datagrams) = (Target::letter('A'), datagrams::Target::start('T'));
+    let serve = |targets: SocketAddr| {
+        let port = ports::free();
+        let listen = format!("relay://ann:s3cret@127.0.0.1:{port}/{targets}");
+        let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &listen]);
+        fairlead.await_listening(port);
+        (fairlead, format!("relay://ann:s3cret@127.0.0.1:{port}"))
+    };
+    let (server, hop) = serve(target.address());
+    let [ours, gosts] = [ports::free(), ports::free()];
+    let client = Fairlead::run(&["run", "-L", &format!("tcp://127.0.0.1:{ours}"), "-F", &hop]);
+    client.await_listening(ours);
+    assert_eq!(ask_times(([127, 0, 0, 1], ours), 3), "AAA");
+    server.await_object("the target's state", |object| {
+        node_state(object, &target.address().to_string()) == Some("Alive")
+    });
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let _gost = gost(&program, gosts, &format!("tcp://127.0.0.1:{gosts}"), &hop);
+    assert_eq!(ask_times(([127, 0, 0, 1], gosts), 3), "AAA");
+    let ((_server, hop), port) = (serve(datagrams.address), ports::free());
+    let mut command = Command::new(&program);
+    command.args(["-L", &format!("udp://127.0.0.1:{port}"), "-F", &hop]);
+    let _gost = Datagrams::start(command);
+    assert_eq!(datagrams::letter(&datagrams::client(port)), 'T');
 }
 
 /// A program that listens for datagrams; dropping it kills it.

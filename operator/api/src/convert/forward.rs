@@ -1,7 +1,7 @@
 //! One `-L` in fields: what was said, nothing else.
 
 use fairlead_config::{
-    HostPort, Scheme, duration,
+    HostPort, Scheme, Transport, duration,
     url::{NodeUrl, Secret, UrlOption},
 };
 
@@ -18,7 +18,7 @@ pub(super) fn spec(url: &NodeUrl, name: &str, notes: &mut Notes, secrets: &mut V
     let is_server = url.scheme().is_server(!url.targets().is_empty());
     let server = is_server.then(|| server(url, name, notes, secrets));
     let spec = PortForwardSpec {
-        scheme: Some(url.scheme().to_string()),
+        scheme: Some(scheme(url)),
         listen: Some(listen(url)),
         targets: url.targets().iter().map(target).collect(),
         strategy: options.strategy(),
@@ -41,6 +41,12 @@ pub(super) fn spec(url: &NodeUrl, name: &str, notes: &mut Notes, secrets: &mut V
     notes.support(url);
     listening_address(url, spec.server.as_ref(), is_server, notes);
     spec
+}
+
+/// What GOST calls nothing, or auto, is a TCP forward once it has targets.
+fn scheme(url: &NodeUrl) -> String {
+    let is_tcp = url.scheme().is_tunnel(!url.targets().is_empty()) && url.scheme().transport() == Transport::Tcp;
+    if is_tcp { "tcp".to_owned() } else { url.scheme().to_string() }
 }
 
 /// A target or node's host; dialling no host means this one.

@@ -95,6 +95,9 @@ fn every_line_of_gosts_manual_becomes_a_manifest_that_passes_the_check() {
             vec!["name: forward-ssh-2222-host-key"],
         ),
         (vec![":8080"], vec![], vec!["scheme: auto", "name: auto-8080"]),
+        (vec![":8080/a:1"], vec![], vec!["scheme: tcp", "host: a"]),
+        (vec!["relay://u:p@:8080/a:1,b:1?strategy=fifo"], vec![], vec!["scheme: relay", "host: b", "strategy: fifo"]),
+        (vec!["ssu://aes-256-gcm:p@:8338?ttl=10"], vec![], vec!["scheme: ssu", "ttl: 10s", "aes-256-gcm:p"]),
     ] {
         let conversion = converted(&listen, &forward);
         read(&conversion);

@@ -30,6 +30,7 @@ pub(super) fn of(object: &PortForward, place: Place) -> Result<Candidate, Refusa
         // The rules say so already.
         (Some(_), Some(_)) | (None, None) => None,
     };
+    let read = read.map(as_a_tunnel);
     let hops = chain::Reader { object, place, problems: &mut problems }.read();
     let read = read.map(|forward| server::with_fields(Forward { chain: hops, ..forward }, object, place));
     if let Some(forward) = &read {
@@ -57,6 +58,14 @@ pub(super) fn of(object: &PortForward, place: Place) -> Result<Candidate, Refusa
             message: "spec: write exactly one of url and scheme".to_owned(),
         }),
     }
+}
+
+/// A server of any protocol that has targets speaks none (GOST's forward tunnel): over plain TCP it is a TCP forward.
+fn as_a_tunnel(mut forward: Forward) -> Forward {
+    if forward.scheme == "auto" && !forward.targets.is_empty() {
+        "tcp".clone_into(&mut forward.scheme);
+    }
+    forward
 }
 
 /// Applies the CRD's own schema and rules: nothing says that an API server did.

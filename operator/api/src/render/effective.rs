@@ -8,7 +8,7 @@ use crate::{Effective, NodeRole};
 /// Shows a forward's settings.
 pub(super) fn effective(forward: &Forward) -> Effective {
     let (scheme, listen) = (Some(forward.scheme.clone()), Some(forward.listen.to_string()));
-    if is_server(forward) {
+    if is_server(forward) && forward.targets.is_empty() {
         // It chooses no target.
         return Effective { scheme, listen, ..Effective::default() };
     }
@@ -18,7 +18,7 @@ pub(super) fn effective(forward: &Forward) -> Effective {
         strategy: Some(forward.strategy.unwrap_or_default().to_string()),
         max_fails: Some(forward.max_fails.unwrap_or(defaults::MAX_FAILS)),
         fail_timeout: Some(duration::format(forward.fail_timeout.unwrap_or(defaults::FAIL_TIMEOUT))),
-        ttl: Some(duration::format(forward.ttl.unwrap_or(defaults::TTL))),
+        ttl: (!is_server(forward)).then(|| duration::format(forward.ttl.unwrap_or(defaults::TTL))),
     }
 }
 

@@ -75,12 +75,6 @@ pub(super) fn with_fields(mut forward: Forward, object: &PortForward, place: Pla
 /// Refuses what makes no server, or one that anybody could use unasked.
 pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, problems: &mut Problems) {
     let spec = &object.spec;
-    if ["auto", "relay"].contains(&forward.scheme.as_str()) && !forward.targets.is_empty() {
-        let field = if spec.url.is_some() { link::FIELD } else { "spec.targets" };
-        let message = format!("{} with targets is not built yet; write tcp, or leave the targets out", forward.scheme);
-        problems.add(AcceptedReason::UnsupportedValue, field, message);
-        return;
-    }
     if !is_server(forward) {
         if spec.tls.is_some() {
             problems.invalid(
@@ -102,7 +96,7 @@ pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, probl
     if !is_ssh && spec.server.as_ref().is_some_and(|server| server.host_key.is_some()) {
         problems.invalid("spec.server.hostKey", "is for ssh; leave it out");
     }
-    if !spec.targets.is_empty() {
+    if !spec.targets.is_empty() && forward.scheme != "relay" {
         problems.invalid("spec.targets", "the clients of a server name them; leave them out");
     }
     let is_url = spec.url.is_some();

@@ -15,7 +15,8 @@ fn rendered(spec: Value, place: Place) -> Result<(Forward, Vec<String>), String>
     let mut rendering = render(&[object], place);
     match rendering.verdicts.remove(0).1 {
         Verdict::Accepted { warnings, effective, .. } => {
-            assert_eq!((effective.strategy, effective.max_fails), (None, None), "a server chooses nothing");
+            let chooses = !rendering.forwards[0].targets.is_empty();
+            assert_eq!(effective.strategy.is_some(), chooses, "a server chooses nothing but its own targets");
             Ok((rendering.forwards.remove(0), warnings))
         }
         Verdict::Refused { message, .. } => Err(message),
@@ -66,6 +67,21 @@ fn options_and_fields_say_the_same() {
     assert_eq!((forward.scheme.as_str(), serde_json::to_value(forward.server).unwrap()), ("socks5", server));
     let tls = json!({"certificate": "/etc/fairlead/secrets/t/tls.crt", "key": "/etc/fairlead/secrets/t/tls.key"});
     assert_eq!(serde_json::to_value(forward.tls).unwrap(), tls);
+}
+
+#[test]
+fn a_relay_server_may_have_targets_and_auto_with_targets_is_a_tcp_forward() {
+    let fields =
+        |scheme: &str| json!({"scheme": scheme, "listen": {"port": 8080}, "targets": [{"host": "a", "port": 1}]});
+    for (spec, scheme) in [
+        (json!({"url": "relay://:8080/a:1"}), "relay"),
+        (fields("relay"), "relay"),
+        (json!({"url": ":8080/a:1"}), "tcp"),
+        (fields("auto"), "tcp"),
+    ] {
+        let (forward, _) = rendered(spec.clone(), Place::Gateway).unwrap();
+        assert_eq!((forward.scheme.as_str(), forward.targets.len(), forward.server), (scheme, 1, None), "{spec}");
+    }
 }
 
 #[test]

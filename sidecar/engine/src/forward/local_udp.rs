@@ -38,7 +38,8 @@ use crate::{
     stats::DatagramCounters,
 };
 use courier::Courier;
-pub(crate) use upstream::Place;
+pub(crate) use tunnel::{Target, beside};
+pub(crate) use upstream::{Place, TRIAL};
 
 /// Associations worth a worker: with a lower limit fewer workers share them, so that the idlest of all leaves first.
 const ASSOCIATIONS_PER_WORKER: usize = 256;

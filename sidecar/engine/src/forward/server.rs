@@ -2,7 +2,8 @@
 //!
 //! The life of one connection: `accept` hands it to a `Session` on a worker, which hears the client's protocol within
 //! a time and among a limited number of others, asks `access` whether that is allowed, dials, and copies both ways.
-//! A later plan never touches an established connection. A server has no targets; its chain's nodes are marked alone.
+//! A later plan never touches an established connection. Targets are a relay
+//! server's at most; otherwise its chain's nodes are marked alone.
 
 mod associate;
 mod auto;
@@ -43,10 +44,12 @@ use crate::{
     datagram,
     engine::Context,
     forward::{accept_trouble, listening_address},
+    group::Group,
+    health,
     plan::{ForwardPlan, ServerPlan, ServerProtocol},
     protocol::ss_salts::Salts,
     relay::ByteCounters,
-    report::ForwardStats,
+    report::{ForwardStats, node_stats},
     resolve::Resolver,
     secrets::Secrets,
     stats::{ClientCounters, DatagramCounters},
@@ -66,6 +69,8 @@ pub(crate) struct Server {
     shared: Arc<Shared>,
     /// None: it takes datagrams.
     listener: Option<Arc<TcpListener>>,
+    /// Dials its own targets without a client.
+    health: Option<AbortOnDropHandle<()>>,
     /// Looks after the files that it and its hops need.
     look: Option<AbortOnDropHandle<()>>,
 }
@@ -75,6 +80,8 @@ struct Shared {
     key: ForwardKey,
     running: ArcSwap<Running>,
     chain: Chained,
+    /// The targets of a relay server that has its own.
+    group: Arc<Group>,
     /// What the server itself lacks to serve anybody.
     lack: ArcSwapOption<String>,
     users: Fresh<ServerUsers, Result<Arc<Users>, String>>,
@@ -129,6 +136,7 @@ impl Server {
             key: key.clone(),
             running: ArcSwap::from_pointee(Running::new(protocol, plan)?),
             chain,
+            group: Arc::new(Group::new(key.to_string(), plan.rules, &plan.targets, context.changes.clone())),
             lack: ArcSwapOption::empty(),
             users: Fresh::default(),
             welcome: Fresh::default(),
@@ -159,7 +167,8 @@ impl Server {
             context.workers.spawn(worker, server.run());
         }
         context.control.spawn(context.changes.clone().follow(shared.control.watch_trouble()));
-        let mut server = Self { shared, listener, look: None };
+        let mut server = Self { shared, listener, health: None, look: None };
+        server.check_health(context);
         server.look_after_files(context);
         Ok(server)
     }
@@ -167,11 +176,26 @@ impl Server {
     /// Takes a new plan for the same listener; established connections go on under the old one.
     pub(crate) fn update(&mut self, plan: &ForwardPlan, protocol: ServerProtocol, context: &Context) {
         self.shared.chain.update(&plan.chain, context);
+        self.shared.group.reconfigure(plan.rules, &plan.targets);
         self.shared.control.set_max_connections(plan.max_connections);
         if let Ok(running) = Running::new(protocol, plan) {
-            self.shared.running.store(Arc::new(running));
+            let old = self.shared.running.swap(Arc::new(running));
+            if old.plan.health_check != plan.health_check {
+                self.check_health(context);
+            }
         }
         self.look_after_files(context);
+    }
+
+    fn check_health(&mut self, context: &Context) {
+        self.health = None;
+        let running = self.shared.running.load();
+        if let Some(check) = running.plan.health_check {
+            let (group, shared) = (Arc::clone(&self.shared.group), Arc::clone(&self.shared));
+            let dialer = move || shared.dialer(shared.running.load().plan.dial_timeout);
+            let task = health::check(group, check, dialer, Arc::clone(&context.health_checks));
+            self.health = Some(AbortOnDropHandle::new(context.control.spawn(task)));
+        }
     }
 
     /// Says at once what files lack, and again whenever that changes.
@@ -193,7 +217,7 @@ impl Server {
 
     /// Stops accepting and gives the port back; connections go on until they end or `abort`.
     pub(crate) fn stop(&mut self) -> Arc<ServeControl> {
-        self.look = None;
+        (self.look, self.health) = (None, None);
         self.shared.control.stop();
         self.shared.binds.close();
         if let Some(listener) = &self.listener {
@@ -203,9 +227,9 @@ impl Server {
         Arc::clone(&self.shared.control)
     }
 
-    /// The hops' nodes and how they fare.
+    /// The hops' nodes and the server's own targets, and how they fare.
     pub(crate) fn nodes(&self) -> Vec<NodeReport> {
-        self.shared.chain.report()
+        [self.shared.chain.report(), self.shared.group.report()].concat()
     }
 
     /// What keeps it from accepting as it should, in one line.
@@ -215,8 +239,9 @@ impl Server {
 
     /// The counters as they stand.
     pub(crate) fn stats(&self, key: &ForwardKey) -> ForwardStats {
-        let Shared { clients, bytes, datagrams, chain, control, running, .. } = &*self.shared;
-        let stats = ForwardStats::of_streams(key, control, clients, bytes, chain.stats().into_iter());
+        let Shared { clients, bytes, datagrams, chain, group, control, running, .. } = &*self.shared;
+        let nodes = chain.stats().into_iter().chain(node_stats(None, &group.nodes(), &group.report()));
+        let stats = ForwardStats::of_streams(key, control, clients, bytes, nodes);
         if running.load().protocol.carries_datagrams() { stats.with_datagrams(datagrams) } else { stats }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
         | Recipe::RemoteTcp { .. }
         | Recipe::RemoteUdp { .. } => None,
     };
+    let takes_targets = recipe == Recipe::Server(ServerProtocol::Relay);
     let lists = server.allow_targets.len().max(server.allow_bind.len());
     let checks = [
         (
@@ -60,7 +61,7 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
             format!("tls is for listeners that encrypt, and {:?} does not; leave it out", forward.scheme),
         ),
         (
-            recipe.is_server() && !forward.targets.is_empty(),
+            recipe.is_server() && !takes_targets && !forward.targets.is_empty(),
             "targets: the clients of a server name them; leave them out".to_owned(),
         ),
         (

@@ -28,6 +28,7 @@ use crate::{
     selector::{Ticket, Why},
     stats::{DatagramCounters, Dropped},
 };
+pub(crate) use way::beside;
 
 /// Datagrams, and bytes of them, that wait for a way.
 const QUEUE: usize = 64;
@@ -74,7 +75,7 @@ struct ToClient {
 }
 
 /// The target of an association, for as long as it has not failed.
-struct Target {
+pub(crate) struct Target {
     chosen: Chosen,
     /// Not judged yet.
     dialing: Option<Dialing>,
@@ -202,7 +203,8 @@ impl ToClient {
 }
 
 impl Target {
-    fn choose(group: &Arc<Group>) -> Result<Self, DialError> {
+    /// The next target that may be tried.
+    pub(crate) fn choose(group: &Arc<Group>) -> Result<Self, DialError> {
         let (dialing, _) = group.select(&mut Ticket::default(), Why::Nothing).ok_or_else(|| {
             DialError::new(HostPort::new("", 0), DialCause::Other("no target may be tried now".to_owned()))
         })?;
@@ -210,18 +212,29 @@ impl Target {
         Ok(Self { chosen: dialing.chosen(), dialing: Some(dialing), told_at: Instant::now() })
     }
 
-    fn is_on_trial(&self) -> bool {
+    pub(crate) fn address(&self) -> Arc<HostPort> {
+        Arc::clone(&self.chosen.node.address)
+    }
+
+    /// It can't be reached.
+    pub(crate) fn failed(self, error: &DialError) {
+        self.dialing.unwrap_or_else(|| self.chosen.dialing(self.told_at)).failed(error);
+    }
+
+    /// Whether it was dead when it was chosen, and nothing has been learnt of it since.
+    pub(crate) fn is_on_trial(&self) -> bool {
         self.dialing.as_ref().is_some_and(Dialing::is_of_a_dead_node)
     }
 
     /// A trial's time is over without a refusal.
-    fn passed_trial(&mut self) {
+    pub(crate) fn passed_trial(&mut self) {
         if let Some(dialing) = self.dialing.take_if(|dialing| dialing.is_of_a_dead_node()) {
             dialing.answered_late();
         }
     }
 
-    fn answered(&mut self, now: Instant) {
+    /// It answered.
+    pub(crate) fn answered(&mut self, now: Instant) {
         match self.dialing.take() {
             Some(dialing) => dialing.answered(),
             None if now.saturating_duration_since(self.told_at) < TELL_AGAIN => return,

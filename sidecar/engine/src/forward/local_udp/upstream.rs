@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long after a datagram a dead node that is tried must draw no error to be alive.
-pub(super) const TRIAL: Duration = Duration::from_secs(1);
+pub(crate) const TRIAL: Duration = Duration::from_secs(1);
 /// How often the same association tells that its node lives.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// Datagrams, and bytes of them, that wait for a name.

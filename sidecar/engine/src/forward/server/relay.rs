@@ -1,36 +1,43 @@
-//! A client of a relay server: one request, one answer, then the target's bytes, or datagrams behind their lengths.
+//! A client of a relay server: one request, one answer, then the target's bytes, or datagrams behind their lengths. A
+//! server with targets of its own (seed: `relay://:8080/host:port`) chooses one of them, and takes no other address.
 
-use fairlead_config::HostPort;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-    net::UdpSocket,
-};
+mod datagrams;
 
-use super::{
-    datagrams::{LARGEST, of_family, open},
-    listening::stopped,
-    session::{Refusal, Session, watch_closely},
-};
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::io::AsyncWriteExt;
+
+use super::session::{Refusal, Session};
 use crate::{
+    connect::connect,
     dial::DialCause,
     protocol::{
         ClientFault,
-        relay::{self as wire, Request, Status},
+        relay::{Request, Status},
     },
-    stats::{DatagramCounters, Dropped},
+    selector::Ticket,
     stream::Stream,
 };
 
 /// Serves a client from its first byte on.
 pub(super) async fn serve(session: &Session, client: Stream) -> Result<(), ClientFault> {
     let (mut client, request) = session.handshake(hear(session, client)).await?;
-    let Some(address) = request.address else {
-        answer(&mut client, Status::BadRequest).await?;
-        return Err(ClientFault::Garbage("does not say where it wants to go"));
+    let has_targets = !session.running.plan.targets.is_empty();
+    let address = match (request.address, has_targets) {
+        (Some(address), true) => {
+            answer(&mut client, Status::Forbidden).await?;
+            return Err(ClientFault::NotAllowed(format!("{address}, where the server itself says the target,")));
+        }
+        (None, false) => {
+            answer(&mut client, Status::BadRequest).await?;
+            return Err(ClientFault::Garbage("does not say where it wants to go"));
+        }
+        (address, _) => address,
     };
     if request.datagrams {
-        return Box::pin(datagrams(session, client, &address)).await;
+        return Box::pin(datagrams::serve(session, client, address)).await;
     }
+    let Some(address) = address else { return connect_to_own(session, client).await };
     match Box::pin(session.connect(&address)).await {
         Ok(upstream) => {
             answer(&mut client, Status::Ok).await?;
@@ -64,66 +71,24 @@ async fn hear(session: &Session, mut client: Stream) -> Result<(Stream, Request)
     Ok((client, request))
 }
 
-/// Carries datagrams to one address and back until the client leaves.
-async fn datagrams(session: &Session, mut client: Stream, address: &HostPort) -> Result<(), ClientFault> {
-    let target = if session.running.plan.chain.is_empty() { session.reachable(address).await } else { None };
-    let Some(target) = target else {
-        answer(&mut client, Status::Forbidden).await?;
-        return Err(ClientFault::NotAllowed(format!("UDP to {address}")));
-    };
-    watch_closely(&client, None, true)?;
-    let socket = open(([0, 0, 0, 0, 0, 0, 0, 0], 0).into())?;
-    socket.connect(of_family(&socket, target)).await?;
-    answer(&mut client, Status::Ok).await?;
-    let (reader, writer) = split(client);
-    tokio::select! {
-        ended = to_target(reader, &socket, session.datagrams()) => ended,
-        ended = to_client(writer, &socket, session.datagrams()) => ended,
-        () = stopped(session) => Ok(()),
-    }
-}
-
-async fn to_target(
-    mut reader: impl AsyncRead + Unpin,
-    socket: &UdpSocket,
-    counters: &DatagramCounters,
-) -> Result<(), ClientFault> {
-    let mut buffer = vec![0; 2 * LARGEST];
-    let mut filled = 0;
-    loop {
-        match reader.read(&mut buffer[filled..]).await? {
-            0 => return Ok(()),
-            count => filled += count,
+/// Connects a client that left it to the server where it goes.
+async fn connect_to_own(session: &Session, mut client: Stream) -> Result<(), ClientFault> {
+    let shared = &session.shared;
+    let dialer = shared.dialer(session.running.plan.dial_timeout);
+    let mut ticket = Ticket::default();
+    match Box::pin(connect(&shared.group, &dialer, &shared.clients, &mut ticket)).await {
+        Ok(connected) => {
+            let (upstream, node) = connected.answered();
+            node.counters.connections.fetch_add(1, Relaxed);
+            answer(&mut client, Status::Ok).await?;
+            session.copy(client, upstream).await;
+            Ok(())
         }
-        let mut taken = 0;
-        while let Some((datagram, length)) = wire::decode_datagram(&buffer[taken..filled]) {
-            let sent = match socket.send(datagram).await {
-                // The error is an earlier datagram's.
-                Err(error) if Dropped::of(&error).is_none() => socket.send(datagram).await,
-                sent => sent,
-            };
-            counters.upstream(sent);
-            taken += length;
+        Err(error) => {
+            answer(&mut client, Status::ServiceUnavailable).await?;
+            let line = error.map_or_else(|| "no target may be tried now".to_owned(), |error| error.to_string());
+            Err(ClientFault::Upstream(line))
         }
-        buffer.copy_within(taken..filled, 0);
-        filled -= taken;
-    }
-}
-
-async fn to_client(
-    mut writer: impl AsyncWrite + Unpin,
-    socket: &UdpSocket,
-    counters: &DatagramCounters,
-) -> Result<(), ClientFault> {
-    let (mut buffer, mut out) = (vec![0; LARGEST], Vec::new());
-    loop {
-        // An error: the target refused what was sent to it.
-        let Ok(count) = socket.recv(&mut buffer).await else { continue };
-        out.clear();
-        wire::encode_datagram(&buffer[..count], &mut out);
-        writer.write_all(&out).await?;
-        writer.flush().await?;
-        counters.client(Ok(count));
     }
 }
 
@@ -150,3 +115,6 @@ fn status(refusal: &Refusal) -> Status {
         ) => Status::ServiceUnavailable,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,8 +120,7 @@ impl Line {
     /// The next way goes to another target.
     fn refused(&mut self, error: &DialError) {
         if let Some(target) = self.to_client.target.take() {
-            let dialing = target.dialing.unwrap_or_else(|| target.chosen.dialing(target.told_at));
-            dialing.failed(error);
+            target.failed(error);
         }
     }
 }
@@ -160,7 +159,7 @@ async fn open_ss(dialer: &Dialer, hop: &Arc<Hop>, target: &HostPort) -> Result<W
 }
 
 /// A socket to the first address of a name that can be connected to.
-async fn beside(dialer: &Dialer, address: &HostPort) -> Result<UdpSocket, DialCause> {
+pub(crate) async fn beside(dialer: &Dialer, address: &HostPort) -> Result<UdpSocket, DialCause> {
     let addresses = match address.host.parse() {
         Ok(ip) => vec![SocketAddr::new(ip, address.port)],
         Err(_) => {

@@ -1,0 +1,182 @@
+//! Datagrams of a relay server's client, behind their lengths: to the address that it asked for, or to one of the
+//! server's own targets, and back until it leaves. A target of the server's is judged as those of local forwards are: a
+//! name that is unknown or a path that says it can't be reached is a failure, an answer is life.
+
+use std::{io, time::Instant};
+
+use fairlead_config::HostPort;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    net::UdpSocket,
+    time::sleep,
+};
+
+use super::answer;
+use crate::{
+    dial::{DialCause, DialError},
+    forward::{
+        local_udp::{TRIAL, Target, beside},
+        server::{
+            datagrams::{LARGEST, of_family, open},
+            listening::stopped,
+            session::{Session, watch_closely},
+        },
+    },
+    protocol::{
+        ClientFault,
+        relay::{self as wire, Status},
+    },
+    stats::{DatagramCounters, Dropped},
+    stream::Stream,
+};
+
+/// Where datagrams go: a socket, and the server's own target if it is one.
+struct Way {
+    socket: UdpSocket,
+    target: Option<Target>,
+}
+
+/// Why datagrams pass no longer.
+enum End {
+    Client(ClientFault),
+    /// The path to the server's own target says that it can't be reached.
+    Target(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Client(error.into())
+    }
+}
+
+/// Serves a client that may have asked for an address.
+pub(super) async fn serve(session: &Session, mut client: Stream, asked: Option<HostPort>) -> Result<(), ClientFault> {
+    let opened = match &asked {
+        _ if !session.running.plan.chain.is_empty() => {
+            Err((Status::Forbidden, ClientFault::NotAllowed("UDP through a chain, which only connects,".to_owned())))
+        }
+        Some(address) => to_asked(session, address).await,
+        None => to_own(session).await,
+    };
+    let Way { socket, mut target } = match opened {
+        Ok(way) => way,
+        Err((status, fault)) => {
+            answer(&mut client, status).await?;
+            return Err(fault);
+        }
+    };
+    watch_closely(&client, None, true)?;
+    answer(&mut client, Status::Ok).await?;
+    let (reader, writer) = split(client);
+    let (counters, is_own) = (session.datagrams(), target.is_some());
+    let ended = tokio::select! {
+        ended = to_target(reader, &socket, counters, is_own) => ended,
+        ended = to_client(writer, &socket, counters, target.as_mut()) => ended,
+        () = stopped(session) => Ok(()),
+    };
+    match (ended, target) {
+        (Ok(()), _) => Ok(()),
+        (Err(End::Client(fault)), _) => Err(fault),
+        (Err(End::Target(error)), target) => {
+            let line = error.to_string();
+            let to = socket.peer_addr().ok();
+            if let (Some(target), Some(to)) = (target, to) {
+                let node = (*target.address()).clone();
+                target.failed(&DialError::new(node, DialCause::of(&error, to)));
+            }
+            Err(ClientFault::Upstream(line))
+        }
+    }
+}
+
+/// A socket to where the client may go.
+async fn to_asked(session: &Session, address: &HostPort) -> Result<Way, (Status, ClientFault)> {
+    let Some(target) = session.reachable(address).await else {
+        return Err((Status::Forbidden, ClientFault::NotAllowed(format!("UDP to {address}"))));
+    };
+    let opened = async {
+        let socket = open(([0, 0, 0, 0, 0, 0, 0, 0], 0).into())?;
+        socket.connect(of_family(&socket, target)).await?;
+        Ok(Way { socket, target: None })
+    };
+    opened.await.map_err(|error: io::Error| (Status::ServiceUnavailable, error.into()))
+}
+
+/// A socket to the next of the server's own targets that has an address.
+async fn to_own(session: &Session) -> Result<Way, (Status, ClientFault)> {
+    let group = &session.shared.group;
+    let dialer = session.shared.dialer(session.running.plan.dial_timeout);
+    let mut line = "no target may be tried now".to_owned();
+    for _ in 0..session.running.plan.targets.len() {
+        let Ok(target) = Target::choose(group) else { break };
+        match beside(&dialer, &target.address()).await {
+            Ok(socket) => return Ok(Way { socket, target: Some(target) }),
+            Err(cause) => {
+                let error = DialError::new((*target.address()).clone(), cause);
+                line = error.to_string();
+                target.failed(&error);
+            }
+        }
+    }
+    Err((Status::ServiceUnavailable, ClientFault::Upstream(line)))
+}
+
+async fn to_target(
+    mut reader: impl AsyncRead + Unpin,
+    socket: &UdpSocket,
+    counters: &DatagramCounters,
+    is_own: bool,
+) -> Result<(), End> {
+    let mut buffer = vec![0; 2 * LARGEST];
+    let mut filled = 0;
+    loop {
+        match reader.read(&mut buffer[filled..]).await? {
+            0 => return Ok(()),
+            count => filled += count,
+        }
+        let mut taken = 0;
+        while let Some((datagram, length)) = wire::decode_datagram(&buffer[taken..filled]) {
+            let sent = match socket.send(datagram).await {
+                Err(error) if Dropped::of(&error).is_none() && is_own => return Err(End::Target(error)),
+                // The error is an earlier datagram's.
+                Err(error) if Dropped::of(&error).is_none() => socket.send(datagram).await,
+                sent => sent,
+            };
+            counters.upstream(sent);
+            taken += length;
+        }
+        buffer.copy_within(taken..filled, 0);
+        filled -= taken;
+    }
+}
+
+async fn to_client(
+    mut writer: impl AsyncWrite + Unpin,
+    socket: &UdpSocket,
+    counters: &DatagramCounters,
+    mut target: Option<&mut Target>,
+) -> Result<(), End> {
+    let (mut buffer, mut out) = (vec![0; LARGEST], Vec::new());
+    loop {
+        let is_on_trial = target.as_ref().is_some_and(|target| target.is_on_trial());
+        let received = tokio::select! {
+            received = socket.recv(&mut buffer) => received,
+            () = sleep(TRIAL), if is_on_trial => {
+                target.iter_mut().for_each(|target| target.passed_trial());
+                continue;
+            }
+        };
+        let count = match received {
+            Ok(count) => count,
+            Err(error) if target.is_some() => return Err(End::Target(error)),
+            // The target refused what was sent to it.
+            Err(_) => continue,
+        };
+        target.iter_mut().for_each(|target| target.answered(Instant::now()));
+        out.clear();
+        wire::encode_datagram(&buffer[..count], &mut out);
+        writer.write_all(&out).await?;
+        writer.flush().await?;
+        counters.client(Ok(count));
+    }
+}
