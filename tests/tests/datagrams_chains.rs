@@ -142,20 +142,27 @@ fn gosts_restart_loses_no_client() {
 #[test]
 fn our_own_servers_carry_datagrams_alone_and_behind_others() {
     let target = Target::start('T');
-    let served = |url: &str| {
+    let behind = |url: &str, hops: &[&str]| {
         let port = ports::free();
-        let fairlead = Fairlead::run(&["run", "-L", &url.replace("PORT", &port.to_string())]);
+        let listen = url.replace("PORT", &port.to_string());
+        let mut arguments = vec!["run", "-L", &listen];
+        arguments.extend(hops.iter().flat_map(|hop| ["-F", hop]));
+        let fairlead = Fairlead::run(&arguments);
         await_condition("a listener", SOON, || ports::listener_on(port).is_some() || ports::takes_datagrams(port));
         (fairlead, port)
     };
+    let served = |url: &str| behind(url, &[]);
     let (_socks, socks) = served("socks5://u:p@127.0.0.1:PORT");
     let (_relay, relay) = served("relay://u:p@127.0.0.1:PORT");
     let (_ssu, ssu) = served("ssu://aes-256-gcm:p@127.0.0.1:PORT");
     let ss = format!("ss://aes-256-gcm:p@127.0.0.1:{ssu}");
     let socks = format!("socks5://u:p@127.0.0.1:{socks}");
+    let (_chained, chained) = behind("socks5://127.0.0.1:PORT", &[&socks]);
+    let chained = format!("socks5://127.0.0.1:{chained}");
     let (associate, relay) = (format!("{socks}?udp_associate=true"), format!("relay://u:p@127.0.0.1:{relay}"));
     for (hops, sizes) in [
         ([&socks].as_slice(), [1, 1472, 16_373]),
+        (&[&chained], [1, 1472, 16_373]),
         (&[&associate], [0, 1472, 60_000]),
         (&[&relay], [0, 1472, 60_000]),
         (&[&ss], [0, 1472, 60_000]),

@@ -8,6 +8,7 @@
 mod associate;
 mod auto;
 mod binds;
+mod chained;
 mod counted;
 mod datagrams;
 mod fresh;

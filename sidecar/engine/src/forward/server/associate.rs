@@ -50,8 +50,8 @@ pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientF
     let local = watch_closely(&client, control, false)?;
     let ip = session.peer.ip().to_canonical();
     if !session.running.plan.chain.is_empty() {
-        wire::reply(&mut client, Code::NotAllowed, None).await?;
-        return Err(ClientFault::NotAllowed("UDP through a chain, which only connects,".to_owned()));
+        wire::reply(&mut client, Code::UnknownCommand, None).await?;
+        return Err(ClientFault::NotAllowed("UDP ASSOCIATE through a chain, which takes 0xF3 only,".to_owned()));
     }
     let opened = session.shared.binds.enter(Owner { user, ip }).and_then(|place| {
         let inner = open(SocketAddr::new(local.to_canonical(), 0))?;

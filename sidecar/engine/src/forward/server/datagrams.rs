@@ -1,6 +1,8 @@
 //! Clients of a SOCKS5 server that send datagrams over their connection (0xF3): to wherever they may, or from a port
 //! they listen on. Both ways are framed as `udp_frame` says; what does not fit a frame is dropped, as datagrams are.
 
+mod chained;
+
 use std::{
     collections::HashSet,
     io,
@@ -44,6 +46,9 @@ struct Tunnel<'a> {
 
 /// Serves 0xF3.
 pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientFault> {
+    if !session.running.plan.chain.is_empty() {
+        return chained::serve(session, asked).await;
+    }
     let Asked { mut client, control, user, request } = asked;
     let local = watch_closely(&client, control, true)?;
     let owner = Owner { user, ip: session.peer.ip().to_canonical() };
@@ -115,7 +120,7 @@ impl Tunnel<'_> {
             loop {
                 match next {
                     Ok((count, peer)) => {
-                        self.remember(peer);
+                        self.peers.iter().for_each(|peers| remember(peers, peer));
                         name.clear();
                         address::encode_ip(peer, &mut name);
                         match udp_frame::encode(&name, &buffer[..count], &mut frames) {
@@ -138,15 +143,15 @@ impl Tunnel<'_> {
             framed.into_iter().for_each(|count| self.session.datagrams().client(Ok(count)));
         }
     }
+}
 
-    fn remember(&self, peer: SocketAddr) {
-        let Some(peers) = &self.peers else { return };
-        let mut peers = lock(peers);
-        if peers.len() >= PEERS_LIMIT {
-            peers.clear();
-        }
-        peers.insert(canonical(peer));
+/// The peer may be answered from now on.
+fn remember(peers: &Mutex<HashSet<SocketAddr>>, peer: SocketAddr) {
+    let mut peers = lock(peers);
+    if peers.len() >= PEERS_LIMIT {
+        peers.clear();
     }
+    peers.insert(canonical(peer));
 }
 
 fn lock(peers: &Mutex<HashSet<SocketAddr>>) -> std::sync::MutexGuard<'_, HashSet<SocketAddr>> {

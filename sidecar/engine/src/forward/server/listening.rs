@@ -16,6 +16,7 @@ use tokio::{io::AsyncReadExt, net::TcpListener, task::JoinSet, time::sleep};
 
 use super::{
     binds::{Bound, KEPT, Owner, every_family},
+    chained,
     session::{Session, watch_closely},
     socks5::Asked,
 };
@@ -35,6 +36,9 @@ const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves BIND: the first peer that comes is handed over on the client's connection.
 pub(super) async fn bind(session: &Session, asked: Asked) -> Result<(), ClientFault> {
+    if !session.running.plan.chain.is_empty() {
+        return chained::bind_one(session, asked).await;
+    }
     let (mut client, bound) = listen(session, asked).await?;
     let listener = TcpListener::from_std(bound.listener.try_clone()?)?;
     let (peer, address) = tokio::select! {
@@ -50,6 +54,9 @@ pub(super) async fn bind(session: &Session, asked: Asked) -> Result<(), ClientFa
 
 /// Serves 0xF2: each peer that comes is a stream of the client's connection, which speaks smux from then on.
 pub(super) async fn bind_many(session: &Session, asked: Asked) -> Result<(), ClientFault> {
+    if !session.running.plan.chain.is_empty() {
+        return chained::bind_many(session, asked).await;
+    }
     let (client, bound) = listen(session, asked).await?;
     let (mux, driver) = smux::Session::new(Role::Client, client);
     tokio::select! {
@@ -122,9 +129,6 @@ fn listener(session: &Session, user: Option<Arc<str>>, address: &HostPort) -> Re
 /// The address to listen on, if the client may; every address is those of both families.
 pub(super) fn may_listen(session: &Session, address: &HostPort) -> Result<SocketAddr, (Code, ClientFault)> {
     let refused = |code, what: &str| Err((code, ClientFault::NotAllowed(format!("to listen on {address}{what}"))));
-    if !session.running.plan.chain.is_empty() {
-        return refused(Code::NotAllowed, ": this server goes through a chain, which only connects");
-    }
     let ip = match address.host.as_str() {
         "" => IpAddr::from([0, 0, 0, 0]),
         host => match host.parse() {

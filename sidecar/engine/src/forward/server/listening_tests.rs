@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fairlead_config::NodeState;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -141,6 +142,82 @@ async fn datagrams_go_to_targets_over_the_connection_as_gost_frames_them() {
     client.write_all(&forbidden).await.unwrap();
     assert_eq!(target.recv_from(&mut buffer).await.unwrap().0, 5);
     await_counted(&server, (3, 2), (5 + 8 + 5, 5 + 8), [1, 0, 0, 0, 0, 2]).await;
+}
+
+#[tokio::test]
+async fn the_last_hop_of_a_chain_listens_for_one_peer_or_for_many() {
+    let far_end = Running::start("socks5", json!({}));
+    let chain = |scheme: &str| {
+        let nodes = json!([{"host": "127.0.0.1", "port": far_end.address.port()}]);
+        Running::start("socks5", json!({"chain": [{"scheme": scheme, "nodes": nodes}]}))
+    };
+    let server = chain("socks5");
+    let port = free();
+    let mut client = server.says(&[OPEN, (&request(2, every(port)), &reply(port, false))]).await;
+    let mut peer = TcpStream::connect(port).await.unwrap();
+    expect(&mut client, &reply(peer.local_addr().unwrap(), false)).await;
+    peer.write_all(b"hello").await.unwrap();
+    expect(&mut client, b"hello").await;
+    client.write_all(b"and back").await.unwrap();
+    expect(&mut peer, b"and back").await;
+    drop((client, peer));
+    let port = free();
+    let mut client = server.says(&[OPEN, (&request(0xf2, every(port)), &reply(port, false))]).await;
+    let mut peer = TcpStream::connect(port).await.unwrap();
+    peer.write_all(b"first").await.unwrap();
+    expect(&mut client, b"\x01\0\0\0\x03\0\0\0\x01\x02\x05\0\x03\0\0\0first").await;
+    let taken: &[u8] = b"\x05\x01\0\x01\0\0\0\0\0\0";
+    server.says(&[OPEN, (&request(2, every(port)), taken)]).await;
+    drop(client);
+    await_that("the far end's port is given back", || std::net::TcpListener::bind(port).is_ok()).await;
+    assert_eq!(server.engine.report().forwards[0].nodes[0].state, NodeState::Alive, "a taken port is no fault of it");
+    let unknown: &[u8] = b"\x05\x07\0\x01\0\0\0\0\0\0";
+    let http = chain("http");
+    for command in [2, 0xf2, 0xf3] {
+        http.says(&[OPEN, (&request(command, every(port)), unknown)]).await;
+    }
+}
+
+#[tokio::test]
+async fn datagrams_go_on_to_the_last_hop_and_only_where_they_may() {
+    let far_end = Running::start("socks5", json!({}));
+    let nodes = json!([{"host": "127.0.0.1", "port": far_end.address.port()}]);
+    let server = Running::start("socks5", json!({"chain": [{"scheme": "socks5", "nodes": nodes}]}));
+    let open = |command: SocketAddr| {
+        let server = &server;
+        async move {
+            let mut client = server.says(&[OPEN]).await;
+            client.write_all(&request(0xf3, command)).await.unwrap();
+            let mut told = [0; 4];
+            client.read_exact(&mut told).await.unwrap();
+            assert_eq!(told[..3], *b"\x05\0\0");
+            let rest = if told[3] == 4 { 18 } else { 6 };
+            client.read_exact(&mut vec![0; rest]).await.unwrap();
+            client
+        }
+    };
+    let frame = |address: SocketAddr, data: &[u8]| {
+        let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+        [&length[..], b"\0", &request(0, address)[3..], data].concat()
+    };
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = target.local_addr().unwrap();
+    let mut client = open("0.0.0.0:0".parse().unwrap()).await;
+    let link_local = "169.254.1.1:53".parse().unwrap();
+    client.write_all(&[frame(link_local, b"x"), frame(address, b"ping")].concat()).await.unwrap();
+    let mut buffer = [0; 64];
+    let (count, from) = target.recv_from(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..count], b"ping");
+    target.send_to(b"pong!", from).await.unwrap();
+    expect(&mut client, &frame(address, b"pong!")).await;
+    await_counted(&server, (1, 1), (4, 5), [1, 0, 0, 0, 0, 0]).await;
+    assert_eq!(far_end.engine.stats()[0].datagrams.clone().unwrap().dropped, [0; 6]);
+    let port = free();
+    let mut listening = open(port).await;
+    target.send_to(b"first", port).await.unwrap();
+    expect(&mut listening, &frame(address, b"first")).await;
+    let refused: &[u8] = b"\x05\x02\0\x01\0\0\0\0\0\0";
+    server.says(&[OPEN, (&request(0xf3, ([127, 0, 0, 1], 80).into()), refused)]).await;
 }
 
 /// Datagrams, and bytes of them, to nodes and to clients; and those that were dropped, by reason.

@@ -165,7 +165,7 @@ impl Session {
     }
 
     /// What the last hop is asked for: a name only where it doesn't matter which address that is.
-    async fn checked(&self, address: &HostPort) -> Result<HostPort, Refusal> {
+    pub(super) async fn checked(&self, address: &HostPort) -> Result<HostPort, Refusal> {
         let is_name = address.host.parse::<IpAddr>().is_err();
         let is_here = address.host.is_empty() || address.host.eq_ignore_ascii_case("localhost");
         if is_name && !is_here && !self.running.server.access.needs_addresses() {

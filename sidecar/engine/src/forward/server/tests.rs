@@ -226,7 +226,7 @@ async fn silent_clients_make_way_for_others() {
 }
 
 #[tokio::test]
-async fn a_server_behind_a_chain_connects_through_it_and_does_nothing_else() {
+async fn a_server_behind_a_chain_connects_through_it() {
     let far_end = Running::start("socks5", json!({}));
     let nodes = json!([{"host": "127.0.0.1", "port": far_end.address.port()}]);
     let chain = json!({"chain": [{"scheme": "socks5", "nodes": nodes}]});
@@ -239,10 +239,8 @@ async fn a_server_behind_a_chain_connects_through_it_and_does_nothing_else() {
     let mut stream = server.says(&[(request_of_name.as_bytes(), b"HTTP/1.1 200 OK\r\n")]).await;
     while stream.read_u8().await.unwrap() != b'\n' {}
     drop(stream);
-    for command in [2, 3, 0xf2, 0xf3] {
-        let refused: &[u8] = &[5, 2, 0, 1, 0, 0, 0, 0, 0, 0];
-        socks5.says(&[OPEN, (&request(command, ([127, 0, 0, 1], 0).into()), refused)]).await;
-    }
+    let refused: &[u8] = &[5, 7, 0, 1, 0, 0, 0, 0, 0, 0];
+    socks5.says(&[OPEN, (&request(3, ([127, 0, 0, 1], 0).into()), refused)]).await;
     let report = socks5.engine.report().forwards.remove(0);
     assert_eq!((report.nodes.len(), report.nodes[0].hop), (1, Some(1)), "only the hop has nodes");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
