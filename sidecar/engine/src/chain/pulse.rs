@@ -66,7 +66,10 @@ impl Debt {
                     continue;
                 }
                 match is_there(&dialer, node).await {
-                    Ok(()) => self.owed.store(false, Relaxed),
+                    Ok(()) => {
+                        self.owed.store(false, Relaxed);
+                        silent = Duration::ZERO;
+                    }
                     Err(error) => return error,
                 }
             }
@@ -83,7 +86,11 @@ async fn is_there(dialer: &Dialer, node: &Chosen) -> Result<(), DialError> {
         return found.clone();
     }
     let mut found = Ok(());
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            // A hop before that is at its limit refuses for a moment, and the tunnel works all the same.
+            sleep(LOOK).await;
+        }
         let asked = greet(dialer, node, PATIENCE).await;
         found = asked.map(drop).or_else(|error| if is_silence(&error.cause) { Err(error) } else { Ok(()) });
         if found.is_ok() {

@@ -33,7 +33,8 @@ impl Plan {
             let present = serving.get(key).filter(|present| present.plan != planned.plan)?;
             // Whoever gets its listener has waited for it.
             let makes_way = self.forwards.iter().any(|(other, planned)| {
-                other != key && present.plan.excludes(planned.plan.recipe, &planned.plan.listen)
+                let waits = || serving.contains_key(other) && unmounted(&planned.plan, &is_there).is_some();
+                other != key && present.plan.excludes(planned.plan.recipe, &planned.plan.listen) && !waits()
             });
             let directory = unmounted(&planned.plan, &is_there).filter(|_| !makes_way)?;
             Some((key.clone(), directory.to_owned()))
@@ -180,5 +181,13 @@ mod tests {
         let old = plan(&[("a", 1, json!({}))]);
         let new = plan(&[("a", 2, login), ("b", 1, json!({}))]);
         assert_eq!(new.unmounted(&old.forwards, |_| false), BTreeMap::new());
+    }
+
+    #[test]
+    fn two_that_change_places_and_cannot_yet_both_go_on() {
+        let login = || through(json!({"credentials": {"directory": "/s/two"}}));
+        let old = plan(&[("a", 1, json!({})), ("b", 2, json!({}))]);
+        let new = plan(&[("a", 2, login()), ("b", 1, login())]);
+        assert_eq!(new.unmounted(&old.forwards, |_| false).into_keys().collect::<Vec<_>>(), [key("a"), key("b")]);
     }
 }

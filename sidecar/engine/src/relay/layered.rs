@@ -102,10 +102,12 @@ async fn copy(source: &End<'_>, sink: &End<'_>, passed: &AtomicU64, moved: &Atom
         if count == 0 {
             return sink.poll(Stream::poll_shutdown).await.map_err(Failure::Sink);
         }
-        sink.poll(|sink, cx| load.poll_empty(sink, cx)).await.map_err(Failure::Sink)?;
+        let written = |count| {
+            passed.fetch_add(count as u64, Relaxed);
+            moved.store(true, Relaxed);
+        };
+        sink.poll(|sink, cx| load.poll_empty(sink, cx, written)).await.map_err(Failure::Sink)?;
         sink.poll(Stream::poll_flush).await.map_err(Failure::Sink)?;
-        passed.fetch_add(count as u64, Relaxed);
-        moved.store(true, Relaxed);
     }
 }
 

@@ -25,7 +25,8 @@ use super::{
 };
 use crate::stream::Chunked;
 
-/// Messages that are handed on at once, of at most 32 KiB each.
+/// Messages that are handed on at once, of at most 32 KiB each; one where channels are looked at for who takes nothing,
+/// so that who takes slowly shows it.
 const TAKEN_AT_ONCE: usize = 8;
 
 /// What a session sends, the client's or the server's.
@@ -130,7 +131,8 @@ impl<M: Message> Chunked for ChannelStream<M> {
     fn poll_take(&mut self, cx: &mut Context<'_>, into: &mut VecDeque<Bytes>) -> Poll<io::Result<()>> {
         self.settle();
         let before = into.len();
-        while into.len() < TAKEN_AT_ONCE {
+        let limit = if self.traffic.is_pressed() { 1 } else { TAKEN_AT_ONCE };
+        while into.len() < limit {
             match self.poll_rest(cx) {
                 Poll::Ready(Ok(())) if self.rest.is_empty() => break,
                 Poll::Ready(Ok(())) => into.push_back(std::mem::take(&mut self.rest)),

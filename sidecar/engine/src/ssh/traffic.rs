@@ -113,8 +113,10 @@ impl Traffic {
             return;
         }
         flow.taken_at.store(self.now(), Relaxed);
-        flow.waiting.fetch_sub(weight(bytes), Relaxed);
-        self.leave(weight(bytes));
+        // It may be ended at this very moment: nothing leaves twice.
+        let rest = |waiting: i64| Some((waiting - weight(bytes)).max(0));
+        let waited = flow.waiting.fetch_update(Relaxed, Relaxed, rest).unwrap_or_default();
+        self.leave(waited.min(weight(bytes)));
     }
 
     /// What waits in all channels, in bytes.
@@ -131,7 +133,7 @@ impl Traffic {
         self.held.load(Relaxed)
     }
 
-    fn is_pressed(&self) -> bool {
+    pub(super) fn is_pressed(&self) -> bool {
         self.waiting.load(Relaxed) >= SESSION_BUFFER / 2
     }
 

@@ -42,17 +42,24 @@ impl Load {
         Poll::Ready(Ok(self.filled.len()))
     }
 
-    /// Writes all of it.
-    pub(super) fn poll_empty(&mut self, mut sink: Pin<&mut Stream>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes all of it, and tells `written` of the bytes as they go: a slow reader takes a load in many pieces.
+    pub(super) fn poll_empty(
+        &mut self,
+        mut sink: Pin<&mut impl AsyncWrite>,
+        cx: &mut Context<'_>,
+        written: impl Fn(usize),
+    ) -> Poll<io::Result<()>> {
         while !self.filled.is_empty() {
-            let count = ready!(sink.as_mut().poll_write(cx, &self.buffer[self.filled.clone()]))?;
-            self.filled.start += some(count)?;
+            let count = some(ready!(sink.as_mut().poll_write(cx, &self.buffer[self.filled.clone()]))?)?;
+            self.filled.start += count;
+            written(count);
         }
         while !self.chunks.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let used = self.chunks.iter().zip(&mut slices).map(|(chunk, slice)| *slice = IoSlice::new(chunk)).count();
-            let count = ready!(sink.as_mut().poll_write_vectored(cx, &slices[..used]))?;
-            self.drop_written(some(count)?);
+            let count = some(ready!(sink.as_mut().poll_write_vectored(cx, &slices[..used]))?)?;
+            self.drop_written(count);
+            written(count);
         }
         Poll::Ready(Ok(()))
     }
@@ -77,7 +84,33 @@ fn some(count: usize) -> io::Result<usize> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::Waker,
+    };
+
+    use futures::FutureExt;
+    use tokio::io::AsyncReadExt;
+
     use super::*;
+
+    #[test]
+    fn a_load_that_is_taken_slowly_is_counted_piece_by_piece() {
+        let (sink, mut reader) = tokio::io::duplex(4);
+        let mut sink = std::pin::pin!(sink);
+        let (chunks, counted) = ([&b"abc"[..], b"defg"].map(Bytes::from_static).into(), AtomicUsize::new(0));
+        let mut load = Load { chunks, ..Load::default() };
+        let mut empty = || {
+            let mut cx = Context::from_waker(Waker::noop());
+            let written = |count| {
+                counted.fetch_add(count, Relaxed);
+            };
+            load.poll_empty(sink.as_mut(), &mut cx, written).is_ready()
+        };
+        assert_eq!((empty(), counted.load(Relaxed)), (false, 4), "what the reader has no room for isn't counted");
+        assert_eq!(reader.read_exact(&mut [0; 4]).now_or_never().map(|read| read.is_ok()), Some(true));
+        assert_eq!((empty(), counted.load(Relaxed)), (true, 7));
+    }
 
     #[test]
     fn what_is_written_in_part_goes_on_where_it_stopped() {

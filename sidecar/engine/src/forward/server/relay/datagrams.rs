@@ -8,6 +8,7 @@ use fairlead_config::HostPort;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     net::UdpSocket,
+    sync::Notify,
     time::sleep,
 };
 
@@ -68,10 +69,10 @@ pub(super) async fn serve(session: &Session, mut client: Stream, asked: Option<H
     watch_closely(&client, None, true)?;
     answer(&mut client, Status::Ok).await?;
     let (reader, writer) = split(client);
-    let (counters, is_own) = (session.datagrams(), target.is_some());
+    let (counters, sent) = (session.datagrams(), target.is_some().then(Notify::new));
     let ended = tokio::select! {
-        ended = to_target(reader, &socket, counters, is_own) => ended,
-        ended = to_client(writer, &socket, counters, target.as_mut()) => ended,
+        ended = to_target(reader, &socket, counters, sent.as_ref()) => ended,
+        ended = to_client(writer, &socket, counters, target.as_mut().zip(sent.as_ref())) => ended,
         () = stopped(session) => Ok(()),
     };
     match (ended, target) {
@@ -121,11 +122,12 @@ async fn to_own(session: &Session) -> Result<Way, (Status, ClientFault)> {
     Err((Status::ServiceUnavailable, ClientFault::Upstream(line)))
 }
 
+/// Sends a client's datagrams on, and tells whoever waits for the first to a target of the server's own.
 async fn to_target(
     mut reader: impl AsyncRead + Unpin,
     socket: &UdpSocket,
     counters: &DatagramCounters,
-    is_own: bool,
+    to_own: Option<&Notify>,
 ) -> Result<(), End> {
     let mut buffer = vec![0; 2 * LARGEST];
     let mut filled = 0;
@@ -137,11 +139,12 @@ async fn to_target(
         let mut taken = 0;
         while let Some((datagram, length)) = wire::decode_datagram(&buffer[taken..filled]) {
             let sent = match socket.send(datagram).await {
-                Err(error) if Dropped::of(&error).is_none() && is_own => return Err(End::Target(error)),
+                Err(error) if Dropped::of(&error).is_none() && to_own.is_some() => return Err(End::Target(error)),
                 // The error is an earlier datagram's.
                 Err(error) if Dropped::of(&error).is_none() => socket.send(datagram).await,
                 sent => sent,
             };
+            to_own.filter(|_| sent.is_ok()).into_iter().for_each(Notify::notify_one);
             counters.upstream(sent);
             taken += length;
         }
@@ -154,15 +157,15 @@ async fn to_client(
     mut writer: impl AsyncWrite + Unpin,
     socket: &UdpSocket,
     counters: &DatagramCounters,
-    mut target: Option<&mut Target>,
+    mut target: Option<(&mut Target, &Notify)>,
 ) -> Result<(), End> {
     let (mut buffer, mut out) = (vec![0; LARGEST], Vec::new());
     loop {
-        let is_on_trial = target.as_ref().is_some_and(|target| target.is_on_trial());
+        let on_trial = target.as_ref().filter(|(target, _)| target.is_on_trial()).map(|(_, sent)| *sent);
         let received = tokio::select! {
             received = socket.recv(&mut buffer) => received,
-            () = sleep(TRIAL), if is_on_trial => {
-                target.iter_mut().for_each(|target| target.passed_trial());
+            () = passed_without_complaint(on_trial) => {
+                target.iter_mut().for_each(|(target, _)| target.passed_trial());
                 continue;
             }
         };
@@ -172,11 +175,23 @@ async fn to_client(
             // The target refused what was sent to it.
             Err(_) => continue,
         };
-        target.iter_mut().for_each(|target| target.answered(Instant::now()));
+        target.iter_mut().for_each(|(target, _)| target.answered(Instant::now()));
         out.clear();
         wire::encode_datagram(&buffer[..count], &mut out);
         writer.write_all(&out).await?;
         writer.flush().await?;
         counters.client(Ok(count));
+    }
+}
+
+/// Waits until something has been sent to a target on trial, and the path has had the time to say that it can't be
+/// reached.
+async fn passed_without_complaint(on_trial: Option<&Notify>) {
+    match on_trial {
+        Some(sent) => {
+            sent.notified().await;
+            sleep(TRIAL).await;
+        }
+        None => std::future::pending().await,
     }
 }
