@@ -86,8 +86,8 @@ pub(crate) struct ConvertArgs {
     /// What GOST's -F says; several make a chain
     #[arg(short = 'F', value_name = "URL")]
     pub(crate) forward: Vec<String>,
-    /// Behind --: an ssh command line, as in -- ssh -L 5432:db.internal:5432 user@bastion
-    #[arg(value_name = "ssh …", last = true, conflicts_with_all = ["listen", "forward"])]
+    /// Behind --: a gost or an ssh command line, as in -- ssh -L 5432:db.internal:5432 user@bastion
+    #[arg(value_name = "COMMAND …", last = true, conflicts_with_all = ["listen", "forward"])]
     pub(crate) command: Vec<String>,
 }
 

@@ -70,6 +70,7 @@ pub(crate) const CONVERT: &str = "\
 Examples:
   fairlead convert -L 'tcp://:8080/10.0.0.1:80,10.0.0.2:80?strategy=fifo&max_fails=2'
   fairlead convert -L tcp://:8080/10.0.0.1:80 > forward.yaml && fairlead run forward.yaml
+  fairlead convert -- gost -L=tcp://:8080/10.0.0.1:80 -F=socks5://proxy:1080
   fairlead convert -- ssh -N -L 5432:db.internal:5432 you@bastion.example.net
 
 Manifests go to standard output; warnings, such as what differs from GOST, to
