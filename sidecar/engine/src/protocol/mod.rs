@@ -3,23 +3,18 @@
 //! Invariants: nothing is sent before the answer to what was sent last, since some servers drop it; and exactly the
 //! bytes of each answer are read, since what follows is the target's.
 
-#[allow(dead_code, reason = "hops and servers read it")]
 pub(crate) mod address;
 pub(crate) mod http;
-#[allow(dead_code, reason = "hops and servers speak it")]
+pub(crate) mod incoming;
 pub(crate) mod relay;
 pub(crate) mod relay_client;
-#[allow(dead_code, reason = "remote forwards and servers speak it")]
 pub(crate) mod smux;
 pub(crate) mod socks4;
 pub(crate) mod socks5;
-#[allow(dead_code, reason = "hops and servers speak it")]
 pub(crate) mod ss;
-#[allow(dead_code, reason = "hops and servers speak it")]
 pub(crate) mod ss_cipher;
 pub(crate) mod ss_client;
 pub(crate) mod ss_salts;
-#[allow(dead_code, reason = "local and remote forwards carry datagrams in it")]
 pub(crate) mod udp_frame;
 pub(crate) mod wrapping;
 

@@ -21,8 +21,6 @@ use crate::secrets::Login;
 
 /// Bytes that an AEAD adds.
 pub(crate) const TAG: usize = 16;
-/// The longest salt in bytes.
-pub(crate) const LONGEST_SALT: usize = 32;
 const KEY: usize = 32;
 const SUBKEY: &[u8] = b"ss-subkey";
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
     sync::{Mutex, mpsc},
     time::timeout,
 };
@@ -19,6 +19,7 @@ use crate::{
     forward::remote::{Event, Setback, Turn},
     protocol::{
         address,
+        incoming::Incoming,
         udp_frame::{self, Unframed},
     },
     stats::Dropped,
@@ -92,20 +93,20 @@ pub(super) async fn run(shared: Arc<Shared>, turn: Turn) -> Setback {
 }
 
 async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Arc<Shared>, worker: usize, debt: &Debt) -> Setback {
-    let (mut buffer, mut filled) = (vec![0; LARGEST], 0);
+    let mut incoming = Incoming::with_room(LARGEST);
     loop {
-        match reader.read(&mut buffer[filled..]).await {
-            Ok(0) => return Setback::lost("the far end closed the tunnel"),
-            Ok(count) => filled += count,
+        match incoming.fill(&mut reader).await {
+            Ok(false) => return Setback::lost("the far end closed the tunnel"),
+            Ok(true) => {}
             Err(error) => return Setback::lost(format!("the tunnel failed: {error}")),
         }
         debt.heard();
         let mut taken = 0;
         loop {
-            match udp_frame::decode(&buffer[taken..filled]) {
+            let bytes = &incoming.bytes()[taken..];
+            match udp_frame::decode(bytes) {
                 Ok(None) => break,
                 Ok(Some(frame)) => {
-                    let bytes = &buffer[taken..filled];
                     let peer =
                         udp_frame::peer(&bytes[frame.address]).ok().and_then(|peer| peer.to_string().parse().ok());
                     if let Some(peer) = peer {
@@ -116,8 +117,7 @@ async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Arc<Shared>, worke
                 Err(error) => return Setback::lost(format!("the far end sends no frames: {error}")),
             }
         }
-        buffer.copy_within(taken..filled, 0);
-        filled -= taken;
+        incoming.take(taken);
     }
 }
 

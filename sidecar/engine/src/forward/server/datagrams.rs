@@ -13,7 +13,7 @@ use std::{
 use fairlead_config::HostPort;
 use socket2::{Domain, Protocol, Type};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
     net::UdpSocket,
 };
 
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::protocol::{
     ClientFault, address,
+    incoming::Incoming,
     socks5::server::{self as wire, Code},
     udp_frame,
 };
@@ -78,23 +79,18 @@ pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientF
 impl Tunnel<'_> {
     /// Sends the client's datagrams until it leaves.
     async fn to_peers(&self, mut reader: impl AsyncRead + Unpin) -> Result<(), ClientFault> {
-        let mut buffer = vec![0; 2 * LARGEST];
-        let mut filled = 0;
-        loop {
-            match reader.read(&mut buffer[filled..]).await? {
-                0 => return Ok(()),
-                count => filled += count,
-            }
+        let mut incoming = Incoming::with_room(2 * LARGEST);
+        while incoming.fill(&mut reader).await? {
             let mut taken = 0;
-            while let Some(frame) = udp_frame::decode(&buffer[taken..filled]).map_err(|_| garbage())? {
-                let bytes = &buffer[taken..filled];
+            while let Some(frame) = udp_frame::decode(&incoming.bytes()[taken..]).map_err(|_| garbage())? {
+                let bytes = &incoming.bytes()[taken..];
                 let peer = udp_frame::peer(&bytes[frame.address.clone()]).map_err(|_| garbage())?;
                 self.send(&peer, &bytes[frame.data.clone()]).await;
                 taken += frame.data.end;
             }
-            buffer.copy_within(taken..filled, 0);
-            filled -= taken;
+            incoming.take(taken);
         }
+        Ok(())
     }
 
     /// What can't be sent is lost, as datagrams are.

@@ -21,13 +21,15 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
     sync::Notify,
     time::{Instant, sleep, timeout_at},
 };
 
 use frame::{HEADER, Header, LARGEST};
 use state::{Hold, Output, State};
+
+use super::incoming::Incoming;
 pub(crate) use stream::MuxStream;
 
 /// Bytes of a stream that may be under way or unread, between peers that know windows.
@@ -183,18 +185,17 @@ impl Shared {
 }
 
 async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Shared) -> End {
-    let mut buffer = vec![0; HEADER + LARGEST];
-    let mut filled = 0;
+    let mut incoming = Incoming::with_room(HEADER + LARGEST);
     loop {
-        match reader.read(&mut buffer[filled..]).await {
-            Ok(0) => return End::Closed,
-            Ok(count) => filled += count,
+        match incoming.fill(&mut reader).await {
+            Ok(false) => return End::Closed,
+            Ok(true) => {}
             Err(error) => return End::Failed(error.to_string()),
         }
         shared.heard.store(true, Relaxed);
         let mut taken = 0;
         loop {
-            match Header::parse(&buffer[taken..filled]) {
+            match Header::parse(&incoming.bytes()[taken..]) {
                 Ok(None) => break,
                 Ok(Some((header, data))) => {
                     if let Err(end) = shared.state().receive(header, data) {
@@ -207,8 +208,7 @@ async fn receive(mut reader: impl AsyncRead + Unpin, shared: &Shared) -> End {
                 Err(end) => return end,
             }
         }
-        buffer.copy_within(taken..filled, 0);
-        filled -= taken;
+        incoming.take(taken);
     }
 }
 

@@ -2,7 +2,7 @@
 use std::sync::mpsc;
 
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncReadExt, DuplexStream, duplex},
     task::JoinHandle,
     time::timeout,
 };

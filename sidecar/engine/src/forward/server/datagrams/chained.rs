@@ -4,7 +4,7 @@
 use std::{collections::HashSet, net::SocketAddr, sync::Mutex};
 
 use fairlead_config::HostPort;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
 
 use super::{LARGEST, canonical, garbage, remember};
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     },
     protocol::{
         ClientFault, address,
+        incoming::Incoming,
         socks5::{
             Listen,
             server::{self as wire, Code},
@@ -60,15 +61,11 @@ impl Frames<'_> {
         mut reader: impl AsyncRead + Unpin,
         mut writer: impl AsyncWrite + Unpin,
     ) -> Result<(), ClientFault> {
-        let (mut buffer, mut filled, mut frames) = (vec![0; 2 * LARGEST], 0, Vec::new());
-        loop {
-            match reader.read(&mut buffer[filled..]).await? {
-                0 => return Ok(()),
-                count => filled += count,
-            }
+        let (mut incoming, mut frames) = (Incoming::with_room(2 * LARGEST), Vec::new());
+        while incoming.fill(&mut reader).await? {
             let (mut taken, mut framed) = (0, Vec::new());
-            while let Some(frame) = udp_frame::decode(&buffer[taken..filled]).map_err(|_| garbage())? {
-                let bytes = &buffer[taken..filled];
+            while let Some(frame) = udp_frame::decode(&incoming.bytes()[taken..]).map_err(|_| garbage())? {
+                let bytes = &incoming.bytes()[taken..];
                 let peer = udp_frame::peer(&bytes[frame.address.clone()]).map_err(|_| garbage())?;
                 match self.encode(&peer, &bytes[frame.data.clone()], &mut frames).await {
                     Ok(count) => framed.push(count),
@@ -76,13 +73,13 @@ impl Frames<'_> {
                 }
                 taken += frame.data.end;
             }
-            buffer.copy_within(taken..filled, 0);
-            filled -= taken;
+            incoming.take(taken);
             writer.write_all(&frames).await?;
             writer.flush().await?;
             frames.clear();
             framed.into_iter().for_each(|count| self.session.datagrams().upstream(Ok(count)));
         }
+        Ok(())
     }
 
     /// Appends the frame for the hop, if the client may send there; returns the datagram's length.
@@ -103,27 +100,24 @@ impl Frames<'_> {
         mut reader: impl AsyncRead + Unpin,
         mut writer: impl AsyncWrite + Unpin,
     ) -> Result<(), ClientFault> {
-        let (mut buffer, mut filled) = (vec![0; 2 * LARGEST], 0);
-        loop {
-            match reader.read(&mut buffer[filled..]).await? {
-                0 => return Err(ClientFault::Upstream("the last hop has ended the tunnel".to_owned())),
-                count => filled += count,
-            }
+        let mut incoming = Incoming::with_room(2 * LARGEST);
+        while incoming.fill(&mut reader).await? {
             let (mut taken, mut framed) = (0, Vec::new());
-            while let Some(frame) = udp_frame::decode(&buffer[taken..filled]).map_err(|_| of_the_hop())? {
-                let peer = udp_frame::peer(&buffer[taken..filled][frame.address.clone()]).map_err(|_| of_the_hop())?;
+            while let Some(frame) = udp_frame::decode(&incoming.bytes()[taken..]).map_err(|_| of_the_hop())? {
+                let peer =
+                    udp_frame::peer(&incoming.bytes()[taken..][frame.address.clone()]).map_err(|_| of_the_hop())?;
                 if let (Some(peers), Ok(ip)) = (&self.peers, peer.host.parse()) {
                     remember(peers, SocketAddr::new(ip, peer.port));
                 }
                 framed.push(frame.data.len());
                 taken += frame.data.end;
             }
-            writer.write_all(&buffer[..taken]).await?;
+            writer.write_all(&incoming.bytes()[..taken]).await?;
             writer.flush().await?;
-            buffer.copy_within(taken..filled, 0);
-            filled -= taken;
+            incoming.take(taken);
             framed.into_iter().for_each(|count| self.session.datagrams().client(Ok(count)));
         }
+        Err(ClientFault::Upstream("the last hop has ended the tunnel".to_owned()))
     }
 }
 

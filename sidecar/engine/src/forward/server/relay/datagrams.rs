@@ -6,7 +6,7 @@ use std::{io, time::Instant};
 
 use fairlead_config::HostPort;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, split},
     net::UdpSocket,
     sync::Notify,
     time::sleep,
@@ -25,6 +25,7 @@ use crate::{
     },
     protocol::{
         ClientFault,
+        incoming::Incoming,
         relay::{self as wire, Status},
     },
     stats::{DatagramCounters, Dropped},
@@ -129,15 +130,10 @@ async fn to_target(
     counters: &DatagramCounters,
     to_own: Option<&Notify>,
 ) -> Result<(), End> {
-    let mut buffer = vec![0; 2 * LARGEST];
-    let mut filled = 0;
-    loop {
-        match reader.read(&mut buffer[filled..]).await? {
-            0 => return Ok(()),
-            count => filled += count,
-        }
+    let mut incoming = Incoming::with_room(2 * LARGEST);
+    while incoming.fill(&mut reader).await? {
         let mut taken = 0;
-        while let Some((datagram, length)) = wire::decode_datagram(&buffer[taken..filled]) {
+        while let Some((datagram, length)) = wire::decode_datagram(&incoming.bytes()[taken..]) {
             let sent = match socket.send(datagram).await {
                 Err(error) if Dropped::of(&error).is_none() && to_own.is_some() => return Err(End::Target(error)),
                 // The error is an earlier datagram's.
@@ -148,9 +144,9 @@ async fn to_target(
             counters.upstream(sent);
             taken += length;
         }
-        buffer.copy_within(taken..filled, 0);
-        filled -= taken;
+        incoming.take(taken);
     }
+    Ok(())
 }
 
 async fn to_client(
