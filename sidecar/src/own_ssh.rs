@@ -4,7 +4,7 @@
 
 use std::{env, fs, path::Path};
 
-use fairlead_config::{Forward, Hop};
+use fairlead_config::{Forward, Hop, Scheme};
 
 use crate::own_host_key;
 
@@ -13,17 +13,18 @@ const KEYS: [&str; 3] = ["id_rsa", "id_ecdsa", "id_ed25519"];
 /// What an OpenSSH key without a passphrase begins with: the cipher `none`, in base64.
 const PLAIN: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
 
-/// The word of an SSH hop or server.
-const SSH: &str = "forward+ssh";
-
 /// Fills in what SSH hops and servers leave open; looks at nothing where there is none. Returns what is wrong, in lines.
 pub(crate) fn complete(forwards: &mut [Forward]) -> Vec<String> {
-    if forwards.iter().any(|forward| forward.chain.iter().any(|hop| hop.scheme == SSH)) {
+    if forwards.iter().any(|forward| forward.chain.iter().any(|hop| uses_ssh(&hop.scheme))) {
         let own = OwnSsh::look();
         forwards.iter_mut().for_each(|forward| own.complete(forward));
     }
-    let servers = forwards.iter_mut().filter(|forward| forward.scheme == SSH);
+    let servers = forwards.iter_mut().filter(|forward| uses_ssh(&forward.scheme));
     servers.filter_map(|forward| complete_server(forward, own_host_key::path)).collect()
+}
+
+fn uses_ssh(scheme: &str) -> bool {
+    scheme.parse().is_ok_and(Scheme::uses_ssh)
 }
 
 /// Names this machine's own host key where a server names none.
@@ -66,7 +67,7 @@ impl OwnSsh {
 
     /// Fills in what SSH hops leave open.
     fn complete(&self, forward: &mut Forward) {
-        for hop in forward.chain.iter_mut().filter(|hop| hop.scheme == SSH) {
+        for hop in forward.chain.iter_mut().filter(|hop| uses_ssh(&hop.scheme)) {
             self.complete_hop(hop);
         }
     }
@@ -139,6 +140,17 @@ mod tests {
         assert_eq!(complete_server(&mut forward, || Ok("/own".to_owned())), None);
         assert_eq!(complete_server(&mut forward, || Ok("/other".to_owned())), None);
         assert_eq!(forward.server.unwrap().host_key.as_deref(), Some("/own"));
+    }
+
+    #[test]
+    fn proxies_over_ssh_leave_open_the_same() {
+        let hop = completed("{scheme: socks5+ssh, nodes: [{host: b, port: 22}]}");
+        assert_eq!(hop.credentials.unwrap().agent, own().agent);
+        assert_eq!(hop.ssh.unwrap().known_hosts, own().known_hosts);
+        let text = "{key: {namespace: a, name: b}, digest: d, scheme: socks5+ssh, listen: {port: 1}}";
+        let mut forwards: [Forward; 1] = [yaml::from_str(text).unwrap()];
+        assert!(forwards.iter().any(|forward| uses_ssh(&forward.scheme)));
+        assert_eq!(complete_server(&mut forwards[0], || Ok("/own".to_owned())), None);
     }
 
     #[test]

@@ -99,6 +99,26 @@ pub fn half_close(size: u64, first: First, through: impl FnOnce(SocketAddr) -> u
     half_close::run(SocketAddrV4::new([127, 0, 0, 1].into(), port), &listener, size, first)
 }
 
+/// Sends `size` bytes to a target that echoes, and reads them back at the same time; closes the sending half then, and
+/// reads the end. Every byte is compared.
+pub fn echo_both_ways(stream: &TcpStream, size: usize) {
+    const PART: usize = 1 << 16;
+    let part = |number: usize| -> Vec<u8> { (0..PART).map(|at| (number * 31 + at * 7 + at / 251) as u8).collect() };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut writer = stream;
+            (0..size / PART).for_each(|number| writer.write_all(&part(number)).expect("write"));
+            writer.shutdown(Shutdown::Write).expect("close the sending half");
+        });
+        let (mut reader, mut got) = (stream, vec![0; PART]);
+        for number in 0..size / PART {
+            reader.read_exact(&mut got).expect("read");
+            assert!(got == part(number), "part {number} came back changed");
+        }
+        assert_eq!(reader.read(&mut got).expect("the end"), 0);
+    });
+}
+
 /// Opens `count` connections to a target that greets, and waits for each one's greeting.
 pub fn open_many(port: u16, count: usize) -> io::Result<Vec<TcpStream>> {
     let begin = Instant::now();

@@ -16,6 +16,7 @@ use fairlead_tests::{
     ports,
     proxies::Proxy,
     skip::{peer, skip},
+    sshd::{is_dead, through},
     targets::{Behaviour, Target},
 };
 use scene::{Guest, Scene};
@@ -109,6 +110,30 @@ fn a_login_is_a_key_a_password_or_a_certificate_and_nothing_else() {
         let guest = both.ssh_as(&arguments);
         assert_eq!(works(&guest, port), want, "{what}: {}", guest.said());
     }
+}
+
+#[test]
+fn a_mistyped_password_may_be_typed_again() {
+    let target = Target::letter('A');
+    let scene = Scene::new(|files| {
+        files.write("users", "ann s3cret\n");
+        vec!["secrets=users"]
+    });
+    // What is typed is wrong once.
+    let (typed, port) = (scene.files.path("typed"), ports::free());
+    let password = format!("password:'$([ -e {typed} ] && echo s3cret || {{ touch {typed}; echo guess; }})'");
+    let guest = scene.ssh_as(
+        &["-N", "-o", "NumberOfPasswordPrompts=2", "-l", "ann", "-L", &local(port, &target), &password]
+            .map(str::to_owned),
+    );
+    guest.await_listening(port);
+    assert_eq!(ask_local(port), Some('A'));
+    let known = scene.files.path("known_hosts");
+    let hop = format!("forward+ssh://ann:guess@127.0.0.1:{}?ssh_known_hosts={known}", scene.port);
+    let (fairlead, port) = through(&[&hop], &target.address().to_string());
+    assert!(ask_local(port).is_none());
+    let address = format!("127.0.0.1:{}", scene.port);
+    fairlead.await_object("a dead hop", |object| is_dead(object, &address, "refused; the server takes password"));
 }
 
 #[test]

@@ -2,14 +2,14 @@
 //! channels is not read.
 
 use std::{
-    io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    io::Write,
+    net::{TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
 use fairlead_tests::{
     binary::{Fairlead, allow_descriptors},
-    clients::{First, ask, ask_times, dial, half_close, is_echoed, letter, open_many},
+    clients::{First, ask, ask_times, dial, echo_both_ways, half_close, is_echoed, letter, open_many},
     deadline::{SOON, await_condition, until},
     ports,
     skip::skip,
@@ -99,28 +99,12 @@ fn a_half_close_comes_through_with_every_byte() {
 
 #[test]
 fn sixty_four_megabytes_go_both_ways_at_once() {
-    const PART: usize = 1 << 16;
-    const PARTS: usize = 1 << 10;
     let Some(sshd) = Sshd::start() else { return };
     let target = Target::start(Behaviour::Greet('G'));
     let (_fairlead, port) = through(&[&sshd.hop()], &target.address().to_string());
     let stream = dial(here(port)).expect("a client");
     assert_eq!(letter(&stream).ok(), Some('G'));
-    let part = |number: usize| -> Vec<u8> { (0..PART).map(|at| (number * 31 + at * 7 + at / 251) as u8).collect() };
-    std::thread::scope(|scope| {
-        let writer = &stream;
-        scope.spawn(move || {
-            let mut writer = writer;
-            (0..PARTS).for_each(|number| writer.write_all(&part(number)).expect("write"));
-            writer.shutdown(Shutdown::Write).expect("close the sending half");
-        });
-        let (mut reader, mut got) = (&stream, vec![0; PART]);
-        for number in 0..PARTS {
-            reader.read_exact(&mut got).expect("read");
-            assert!(got == part(number), "part {number} came back changed");
-        }
-        assert_eq!(reader.read(&mut got).expect("the end"), 0);
-    });
+    echo_both_ways(&stream, 64 << 20);
 }
 
 /// A target that sends without end to whoever connects.

@@ -51,18 +51,15 @@ pub enum SchemeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnsupportedScheme {
     #[error(
-        "scheme \"{0}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss, ssu or forward+ssh"
+        "scheme \"{0}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss, ssu or forward+ssh, \
+         and as a server also over ssh, as in socks5+ssh"
     )]
     NotBuiltYet(Scheme),
     #[error("scheme \"{0}\" is known to GOST and out of Fairlead's scope")]
     OutOfScope(Scheme),
     #[error(
-        "scheme \"{scheme}\" is not offered, since SSH carries forwarded ports here and no other protocol: write \
-         {protocol} as a hop behind the SSH server instead, as in -F forward+ssh://bastion:22 -F {protocol}://127.0.0.1:1080"
-    )]
-    OverSsh { scheme: Scheme, protocol: &'static str },
-    #[error(
-        "hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http, relay, ss, forward and forward+ssh"
+        "hop scheme \"{0}\" is not built yet: this version goes through socks5, socks4, socks4a, http, relay, ss, forward and forward+ssh, \
+         and through proxies also over ssh, as in socks5+ssh"
     )]
     HopNotBuiltYet(Scheme),
 }
@@ -101,6 +98,7 @@ impl Scheme {
         );
         let is_over_tcp = self.transport == Transport::Tcp && (is_server || self.protocol == Protocol::Tcp);
         let is_plain = is_over_tcp
+            || (is_server && self.is_over_ssh())
             || matches!(
                 (self.transport, self.protocol),
                 (Transport::Udp, Protocol::Udp)
@@ -123,7 +121,7 @@ impl Scheme {
         match self.support() {
             Support::Built => Ok(()),
             Support::NotBuiltYet => Err(UnsupportedScheme::NotBuiltYet(self)),
-            Support::OutOfScope => Err(self.out_of_scope()),
+            Support::OutOfScope => Err(UnsupportedScheme::OutOfScope(self)),
         }
     }
 
@@ -142,7 +140,7 @@ impl Scheme {
         );
         if self.is_out_of_scope() {
             Support::OutOfScope
-        } else if is_spoken && self.transport == Transport::Tcp || self.is_ssh_hop() || self.is_ssu() {
+        } else if is_spoken && matches!(self.transport, Transport::Tcp | Transport::Ssh) || self.is_ssu() {
             Support::Built
         } else {
             Support::NotBuiltYet
@@ -150,20 +148,17 @@ impl Scheme {
     }
 
     fn is_out_of_scope(self) -> bool {
-        self.protocol.is_out_of_scope() || self.transport.is_out_of_scope() || self.is_over_ssh()
+        self.protocol.is_out_of_scope() || self.transport.is_out_of_scope()
     }
 
-    /// Another protocol than port forwarding over SSH, which GOST has a channel type of its own for.
-    fn is_over_ssh(self) -> bool {
-        self.transport == Transport::Ssh && self.protocol != Protocol::Forward
+    /// Tells whether SSH is spoken to or by the node, for port forwarding or to carry another protocol.
+    pub fn uses_ssh(self) -> bool {
+        self.transport == Transport::Ssh
     }
 
-    fn out_of_scope(self) -> UnsupportedScheme {
-        if !self.is_over_ssh() || self.protocol.is_out_of_scope() {
-            return UnsupportedScheme::OutOfScope(self);
-        }
-        let protocol = if self.protocol == Protocol::Auto { "socks5" } else { self.first };
-        UnsupportedScheme::OverSsh { scheme: self, protocol }
+    /// Tells whether another protocol than port forwarding is carried over SSH, as in `socks5+ssh`.
+    pub fn is_over_ssh(self) -> bool {
+        self.uses_ssh() && self.protocol != Protocol::Forward
     }
 
     /// GOST's word for Shadowsocks that carries datagrams, which `ss` does here, too.
@@ -176,7 +171,7 @@ impl Scheme {
         match self.hop_support() {
             Support::Built => Ok(()),
             Support::NotBuiltYet => Err(UnsupportedScheme::HopNotBuiltYet(self)),
-            Support::OutOfScope => Err(self.out_of_scope()),
+            Support::OutOfScope => Err(UnsupportedScheme::OutOfScope(self)),
         }
     }
 
@@ -201,13 +196,14 @@ impl Scheme {
     }
 
     /// Tells whether a listener of this scheme is a forward tunnel: a transport with targets and without a protocol, as in `tls://:443/:1443`.
+    /// There is none over SSH, since a hop `forward+ssh` is port forwarding.
     pub fn is_tunnel(self, has_targets: bool) -> bool {
-        self.protocol == Protocol::Auto && has_targets
+        self.protocol == Protocol::Auto && has_targets && !self.uses_ssh()
     }
 
     /// Tells whether a listener of this scheme means anything with targets.
     pub fn takes_targets(self) -> bool {
-        self.is_forward() || matches!(self.protocol, Protocol::Auto | Protocol::Relay)
+        self.is_forward() || self.is_tunnel(true) || self.protocol == Protocol::Relay
     }
 
     /// Tells whether a listener of this scheme means nothing without targets; `tcp` does behind a last hop that knows where it goes.
@@ -223,7 +219,7 @@ impl Scheme {
 
     /// Tells whether the far end of a hop of this scheme may say itself where it goes: `forward+transport`, `relay`.
     pub fn may_know_the_target(self) -> bool {
-        (self.is_forward_hop() && self.transport != Transport::Ssh) || self.protocol == Protocol::Relay
+        (self.is_forward_hop() && !self.uses_ssh()) || self.protocol == Protocol::Relay
     }
 
     /// Tells whether a hop of this scheme is the `forward` protocol, where the stream is the connection.
@@ -233,7 +229,7 @@ impl Scheme {
 
     /// Tells whether a hop of this scheme is SSH port forwarding, `forward+ssh`.
     pub fn is_ssh_hop(self) -> bool {
-        self.protocol == Protocol::Forward && self.transport == Transport::Ssh
+        self.is_forward_hop() && self.uses_ssh()
     }
 
     fn of_word(word: &str) -> Result<Self, SchemeError> {

@@ -80,14 +80,18 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
         "ss2",
         "ssu",
         "forward+ssh",
+        "ssh",
+        "socks5+ssh",
+        "ss+ssh",
     ] {
         assert_eq!(scheme(text).support(), Support::Built, "{text}");
         assert_eq!(scheme(text).check_support(), Ok(()));
     }
-    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu+tcp", "tcp+tls"] {
+    for text in ["tls", "kcp", "quic", "socks5+tls", "http+tls", "ssu+tcp", "tcp+tls", "ssu+ssh", "tcp+ssh"] {
         assert_eq!(scheme(text).support(), Support::NotBuiltYet, "{text}");
         let message = format!(
-            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss, ssu or forward+ssh"
+            "scheme \"{text}\" is not built yet: this version listens as tcp, udp, rtcp, rudp, socks5, socks4, http, auto, sni, relay, ss, ssu or forward+ssh, \
+             and as a server also over ssh, as in socks5+ssh"
         );
         assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
     }
@@ -115,15 +119,23 @@ fn what_is_not_built_yet_or_out_of_scope_is_named() {
 }
 
 #[test]
-fn who_wants_another_protocol_over_ssh_is_told_what_to_write() {
-    for (text, protocol) in [("socks5+ssh", "socks5"), ("http+ssh", "http"), ("relay+ssh", "relay"), ("ssh", "socks5")]
-    {
-        let message = format!(
-            "scheme \"{text}\" is not offered, since SSH carries forwarded ports here and no other protocol: write {protocol} \
-             as a hop behind the SSH server instead, as in -F forward+ssh://bastion:22 -F {protocol}://127.0.0.1:1080"
+fn ssh_forwards_ports_or_carries_what_proxies_speak() {
+    for (text, uses_ssh, is_over_ssh, as_hop) in [
+        ("forward+ssh", true, false, Support::Built),
+        ("socks5+ssh", true, true, Support::Built),
+        ("http+ssh", true, true, Support::Built),
+        ("relay+ssh", true, true, Support::Built),
+        ("ssh", true, true, Support::Built),
+        ("sni+ssh", true, true, Support::NotBuiltYet),
+        ("tcp+ssh", true, true, Support::NotBuiltYet),
+        ("socks5", false, false, Support::Built),
+    ] {
+        let scheme = scheme(text);
+        assert_eq!(
+            (scheme.uses_ssh(), scheme.is_over_ssh(), scheme.hop_support()),
+            (uses_ssh, is_over_ssh, as_hop),
+            "{text}"
         );
-        assert_eq!(scheme(text).check_support().unwrap_err().to_string(), message);
-        assert_eq!(scheme(text).check_hop_support().unwrap_err().to_string(), message);
     }
 }
 
@@ -139,6 +151,8 @@ fn a_scheme_says_what_its_listener_is() {
         ("relay", false, true, false, true, false, false, false),
         ("socks5", false, true, false, false, false, false, false),
         ("forward+ssh", false, true, false, false, false, false, false),
+        ("ssh", false, true, false, false, false, false, false),
+        ("relay+ssh", false, true, false, true, false, false, false),
         ("http+tls", false, true, false, false, false, false, false),
         ("ssu", false, true, false, false, false, false, true),
     ] {

@@ -91,12 +91,17 @@ pub(crate) fn reach(dialer: Dialer, address: Arc<HostPort>) -> BoxFuture<'static
     match (dialer.path.through, dialer.path.greeted().cloned()) {
         (0, None) => Box::pin(async move { first(&dialer, address).await }),
         (_, None) => Box::pin(async move { through(&dialer, &address).await }),
-        (_, Some(hop)) if hop.is_ssh() => Box::pin(async move { hop.session(dialer, address).await }),
+        (_, Some(hop)) if hop.is_ssh() => {
+            Box::pin(async move { hop.session(dialer, address).await.map(Stream::Session) })
+        }
         (_, Some(hop)) => Box::pin(async move {
             let wrong = |cause| hop.error(&address, cause);
             // Before anything is dialled: without a login there is nothing to be said.
             let login = hop.login(&dialer.secrets).map_err(wrong)?;
-            let stream = hop.dialled(&dialer, &address).await?;
+            let stream = match hop.settings().is_over_ssh {
+                true => hop.carried(&dialer, &address).await?,
+                false => hop.dialled(&dialer, &address).await?,
+            };
             let greeted = timeout(dialer.timeout, hop.greet(stream, &address.host, login.as_ref(), &dialer.secrets));
             greeted.await.unwrap_or(Err(DialCause::Timeout(dialer.timeout))).map_err(wrong)
         }),
@@ -136,6 +141,8 @@ pub(crate) async fn ask(dialer: &Dialer, address: &HostPort, ask: Ask) -> Result
         let session = stream.session();
         if let Some(session) = &session {
             session.is_used_by(judged.chosen(), hop.number);
+        } else if hop.settings().is_over_ssh {
+            hop.note_use(&judged.chosen());
         }
         let begun = Instant::now();
         let asked = timeout(dialer.timeout, hop.request(stream, address, ask, dialer)).await;

@@ -91,6 +91,39 @@ fn an_ssh_server_shows_and_takes_the_keys_of_its_secrets_and_follows_them_withou
 }
 
 #[test]
+fn a_proxy_over_ssh_between_two_gateways_takes_its_keys_from_where_they_are_mounted() {
+    let Some(scene) = Scene::open(AT_ONCE) else { return };
+    let (keys, target, port) = (Keys::default(), Target::letter('A'), ports::free());
+    for name in ["host", "id"] {
+        keys.make(name, &ED25519);
+    }
+    secret(&scene, "hostkey", json!({"ssh-privatekey": private(&keys, "host")}));
+    secret(&scene, "logins", json!({"authorized_keys": keys.public("id") + "\n"}));
+    secret(&scene, "login", json!({"username": "ann", "ssh-privatekey": private(&keys, "id")}));
+    let server = json!({
+        "users": {"secretRef": {"name": "logins"}}, "hostKey": {"secretRef": {"name": "hostkey"}},
+        "allowTargets": ["127.0.0.0/8"],
+    });
+    let listen = json!({"address": "localhost", "port": port});
+    let spec = json!({"scheme": "socks5+ssh", "listen": listen, "server": server});
+    let meta = json!({"name": "gate"});
+    let object = json!({"apiVersion": "fairlead.dev/v1alpha1", "kind": "PortForward", "metadata": meta, "spec": spec});
+    scene.apply_ready(&[&object]);
+    let address = scene.await_pod("gate-forward", port).1;
+
+    let hop = json!({
+        "scheme": "socks5+ssh", "nodes": [{"host": address.ip().to_string(), "port": port}],
+        "credentials": {"secretRef": {"name": "login"}}, "ssh": {"hostKeys": [keys.public("host")]},
+    });
+    let near = ports::free();
+    scene.apply_ready(&[&forward("db", near, &[&target], json!({"chain": [hop]}))]);
+    let near = scene.await_pod("db-forward", near).1;
+    assert_eq!(ask_times(near, 3), "AAA");
+    let object = await_condition_of(&scene, "db", "NodesAvailable", ("True", "AllAlive"));
+    assert_eq!(nodes(&object).len(), 2, "hop and target");
+}
+
+#[test]
 fn a_hop_through_sshd_takes_key_and_known_hosts_from_where_they_are_mounted_and_says_what_is_wrong_with_them() {
     let Some(scene) = Scene::open(AT_ONCE) else { return };
     let Some(sshd) = Sshd::start() else { return };

@@ -1,7 +1,7 @@
 //! One `-F` in fields: what was said, and what GOST leaves unverified, in so many words.
 
 use fairlead_config::{
-    HostPort, Protocol, Transport, duration,
+    HostPort, Protocol, duration,
     url::{NodeUrl, Secret, UrlOption},
 };
 
@@ -60,7 +60,7 @@ fn credentials(
         has_file = true;
     }
     let has_password = url.credentials().is_some_and(|credentials| credentials.password.is_some());
-    if url.scheme().is_ssh_hop() && !has_file && !has_password {
+    if url.scheme().uses_ssh() && !has_file && !has_password {
         // An agent or a key of the user's own is nothing in a pod.
         notes.add(format!(
             "put a private key into Secret {name} under the key ssh-privatekey, and the user under username"
@@ -71,7 +71,7 @@ fn credentials(
 }
 
 fn ssh(url: &NodeUrl, name: &str, notes: &mut Notes) -> Option<Ssh> {
-    if url.scheme().transport() != Transport::Ssh {
+    if !url.scheme().uses_ssh() {
         return None;
     }
     let known_hosts = url.options().text(UrlOption::SshKnownHosts).map(|file| {
@@ -123,7 +123,8 @@ fn server_name(url: &NodeUrl) -> Option<String> {
 fn insecure_skip_verify(url: &NodeUrl, has_ca: bool, notes: &mut Notes) -> Option<bool> {
     let secure = url.options().flag(UrlOption::Secure);
     if !url.scheme().transport().is_tls() {
-        let negotiates_tls = matches!(url.scheme().protocol(), Protocol::Socks5 | Protocol::Auto);
+        let speaks_socks5 = matches!(url.scheme().protocol(), Protocol::Socks5 | Protocol::Auto);
+        let negotiates_tls = speaks_socks5 && !url.scheme().uses_ssh();
         return (negotiates_tls && secure == Some(true)).then_some(false);
     }
     match secure {

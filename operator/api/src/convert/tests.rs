@@ -94,6 +94,16 @@ fn every_line_of_gosts_manual_becomes_a_manifest_that_passes_the_check() {
             vec![],
             vec!["name: forward-ssh-2222-host-key"],
         ),
+        (
+            vec!["socks5+ssh://:2222?ssh_authorized_keys=/a&ssh_key=/k"],
+            vec![],
+            vec!["scheme: socks5+ssh", "name: socks5-ssh-2222-host-key"],
+        ),
+        (
+            vec!["tcp://:1/a:1"],
+            vec!["socks5+ssh://s:22?secure=true&ssh_known_hosts=/k&mbind=true"],
+            vec!["scheme: socks5+ssh", "name: tcp-1-hop-1-known-hosts", "mbind: true"],
+        ),
         (vec![":8080"], vec![], vec!["scheme: auto", "name: auto-8080"]),
         (vec![":8080/a:1"], vec![], vec!["scheme: tcp", "host: a"]),
         (vec!["relay://u:p@:8080/a:1,b:1?strategy=fifo"], vec![], vec!["scheme: relay", "host: b", "strategy: fifo"]),

@@ -54,7 +54,10 @@ impl Reader<'_> {
         };
         let file = options.text(UrlOption::Secrets).map(str::to_owned);
         let username = url.credentials().map(|credentials| credentials.user.clone()).filter(|user| !user.is_empty());
-        let tls = HopTls { verify: options.flag(UrlOption::Secure).filter(|secure| *secure), ..self.tls(hop) };
+        // Of SSH it says whether the host key is verified.
+        let is_of_tls = !url.scheme().uses_ssh();
+        let verify = options.flag(UrlOption::Secure).filter(|secure| *secure && is_of_tls);
+        let tls = HopTls { verify, ..self.tls(hop) };
         let of_option = |option, field: Option<String>| field.or_else(|| options.text(option).map(str::to_owned));
         let tls = HopTls {
             ca: of_option(UrlOption::Ca, tls.ca.clone()),
@@ -65,7 +68,7 @@ impl Reader<'_> {
         };
         let (ssh, credentials) = self.ssh_of_url(field, &url, hop);
         Some(Hop {
-            scheme: scheme.to_owned(),
+            scheme,
             nodes: url.nodes().iter().map(here_if_empty).collect(),
             strategy: options.strategy(),
             max_fails: options.max_fails(),
@@ -100,7 +103,7 @@ impl Reader<'_> {
         let fail_timeout = self.positive(&format!("{field}.failTimeout"), hop.fail_timeout.as_deref());
         let dial_timeout = self.positive(&format!("{field}.dialTimeout"), hop.dial_timeout.as_deref());
         Some(Hop {
-            scheme: scheme?.to_owned(),
+            scheme: scheme?,
             nodes: hop.nodes.iter().map(|node| HostPort::new(node.host.clone(), node.port)).collect(),
             strategy: hop.strategy,
             max_fails: hop.max_fails,
@@ -114,13 +117,13 @@ impl Reader<'_> {
     }
 
     /// Returns the word a proxy knows the hop's scheme by, if this version goes through it.
-    fn supported(&mut self, field: &str, scheme: Scheme) -> Option<&'static str> {
+    fn supported(&mut self, field: &str, scheme: Scheme) -> Option<String> {
         if let Err(error) = scheme.check_hop_support() {
             self.problems.add(AcceptedReason::UnsupportedValue, field, error);
         }
         match scheme.hop_support() {
-            Support::Built if scheme.is_ssh_hop() => Some(SSH),
-            Support::Built => word(scheme.protocol()),
+            Support::Built if scheme.is_ssh_hop() => Some(SSH.to_owned()),
+            Support::Built => word(scheme.protocol()).map(|word| link::with_transport(word, scheme)),
             Support::NotBuiltYet | Support::OutOfScope => None,
         }
     }
@@ -161,7 +164,7 @@ impl Reader<'_> {
             ssh.known_hosts = texts(UrlOption::SshKnownHosts);
         }
         ssh.keep_alive = options.duration(UrlOption::Ping).or(ssh.keep_alive);
-        ssh.insecure_ignore_host_key |= url.scheme().is_ssh_hop() && options.flag(UrlOption::Secure) == Some(false);
+        ssh.insecure_ignore_host_key |= url.scheme().uses_ssh() && options.flag(UrlOption::Secure) == Some(false);
         let credentials = HopCredentials { keys: texts(UrlOption::SshKey), ..HopCredentials::default() };
         (Some(ssh).filter(|ssh| *ssh != HopSsh::default()), credentials)
     }
@@ -227,7 +230,7 @@ impl Reader<'_> {
 pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mut Problems) {
     let scheme = &forward.scheme;
     let last = forward.chain.last();
-    let can_listen = |hop: &Hop| hop.scheme == "socks5" || (hop.scheme == SSH && !forward.is_datagram());
+    let can_listen = |hop: &Hop| speaks(hop, "socks5") || (hop.scheme == SSH && !forward.is_datagram());
     if let Some(hop) = last.filter(|hop| forward.is_remote() && !can_listen(hop)) {
         let message = format!(
             "{scheme} needs a last hop that can listen, and {} can't; write socks5 for it, or tcp or udp to listen here",
@@ -248,7 +251,7 @@ pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mu
                        so, too; write socks5 or http for the hop";
         problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }
-    let hop_may_know = scheme == "tcp" && (leaves_the_target || last.is_some_and(|hop| hop.scheme == "relay"));
+    let hop_may_know = scheme == "tcp" && (leaves_the_target || last.is_some_and(|hop| speaks(hop, "relay")));
     let may_leave_the_target = hop_may_know || is_server;
     if last.is_some() && !may_leave_the_target && forward.targets.is_empty() {
         let message = format!(
@@ -273,9 +276,10 @@ pub(super) fn check(forward: &Forward, is_url: bool, place: Place, problems: &mu
 
 /// In a cluster everything is said; on a laptop the rest is what ssh would take.
 fn check_ssh(hop: &Hop, field: &str, place: Place, problems: &mut Problems) {
-    if hop.scheme != SSH {
+    if !hop.scheme.parse().is_ok_and(Scheme::uses_ssh) {
         if hop.ssh.is_some() {
-            problems.invalid(&format!("{field}.ssh"), "is for hops \"forward+ssh\" only; leave it out");
+            let message = "is for hops over SSH only, such as forward+ssh; leave it out";
+            problems.invalid(&format!("{field}.ssh"), message);
         }
         return;
     }
@@ -295,16 +299,22 @@ fn check_ssh(hop: &Hop, field: &str, place: Place, problems: &mut Problems) {
     }
 }
 
+/// Whether it is this protocol, whatever carries it.
+fn speaks(hop: &Hop, word: &str) -> bool {
+    link::protocol_word(&hop.scheme) == word
+}
+
 /// What keeps datagrams from going through these hops.
 fn datagrams_problem(hops: &[Hop]) -> Option<String> {
     let last = hops.last()?;
     let associates = last.socks5.as_ref().is_some_and(|socks5| socks5.udp_associate);
-    match (last.scheme.as_str(), associates) {
+    let word = link::protocol_word(&last.scheme);
+    match (word, associates) {
         ("relay", _) | ("socks5", false) => None,
-        (word @ ("socks5" | "ss"), _) => (hops.len() > 1).then(|| {
+        (word @ ("socks5" | "ss"), _) => (hops.len() > 1 || word != last.scheme).then(|| {
             let what = if word == "ss" { "ss" } else { "socks5 with udpAssociate (udp_associate)" };
             format!(
-                "{what} takes datagrams as such, which go through no other hop; leave the hops before it out, or \
+                "{what} takes datagrams as such, which go through no other hop and not over SSH; leave those out, or \
                  write socks5 or relay"
             )
         }),
@@ -318,9 +328,9 @@ fn datagrams_problem(hops: &[Hop]) -> Option<String> {
 fn check_hop(hop: &Hop, field: &str, problems: &mut Problems) {
     let tls = hop.tls.clone().unwrap_or_default();
     let no_tls = hop.socks5.as_ref().is_some_and(|socks5| socks5.no_tls);
-    let is_socks5 = hop.scheme == "socks5";
-    if hop.tls.is_some() && !is_socks5 {
-        let message = format!("is for hops that encrypt, and {} does not; leave it out", hop.scheme);
+    let is_socks5 = speaks(hop, "socks5");
+    if hop.tls.is_some() && hop.scheme != "socks5" {
+        let message = format!("is for hops that encrypt by TLS, and {} does not; leave it out", hop.scheme);
         problems.invalid(&format!("{field}.tls"), message);
     }
     if hop.socks5.is_some() && !is_socks5 {
@@ -335,7 +345,7 @@ fn check_hop(hop: &Hop, field: &str, problems: &mut Problems) {
         problems.invalid(&format!("{field}.credentials"), "forward takes none; leave them out");
     }
     let credentials = hop.credentials.as_ref();
-    if hop.scheme == "ss" && credentials.is_none_or(|said| said.directory.is_none() && said.file.is_none()) {
+    if speaks(hop, "ss") && credentials.is_none_or(|said| said.directory.is_none() && said.file.is_none()) {
         let message = "ss needs a Secret with the cipher as username (unless the url has it, as in ss://chacha20@:8338) and the password";
         problems.invalid(&format!("{field}.credentials"), message);
     }

@@ -109,6 +109,8 @@ fn datagrams_go_through_hops_that_carry_them_and_no_others() {
             json!([{"url": "http://a:1"}, {"url": "ss://chacha20@a:1", "credentials": secret}]),
             "go through no other hop",
         ),
+        (json!([{"url": "socks5+ssh://a:1?udp_associate=true"}]), "and not over SSH"),
+        (json!([{"url": "ss+ssh://chacha20@a:1", "credentials": secret}]), "and not over SSH"),
     ] {
         let message = udp(chain.clone()).unwrap_err();
         assert!(message.contains(want), "{chain}: {message}");
@@ -158,6 +160,39 @@ fn an_ssh_hop_says_the_same_in_both_spellings() {
     let (hops, _) = rendered(url, Place::CommandLine).unwrap();
     assert_eq!(hops[0]["credentials"], json!({"keys": ["/k"]}));
     assert_eq!(hops[0]["ssh"], json!({"knownHosts": ["/h"], "insecureIgnoreHostKey": true}));
+}
+
+#[test]
+fn a_proxy_over_ssh_is_an_ssh_hop_and_a_proxy() {
+    let login = json!({"secretRef": {"name": "gateway"}});
+    let map = json!({"configMapRef": {"name": "hosts"}});
+    for (word, scheme) in
+        [("socks5+ssh", "socks5+ssh"), ("socks+ssh", "socks5+ssh"), ("ssh", "http+ssh"), ("ss2+ssh", "ss+ssh")]
+    {
+        let url =
+            json!([{"url": format!("{word}://g:2222?ping=5s"), "credentials": login, "ssh": {"knownHosts": map}}]);
+        let fields = json!([{
+            "scheme": word, "nodes": [{"host": "g", "port": 2222}], "credentials": login,
+            "ssh": {"knownHosts": map, "keepAlive": "5s"},
+        }]);
+        let (by_url, by_fields) = (rendered(url, Place::Gateway).unwrap(), rendered(fields, Place::Gateway).unwrap());
+        assert_eq!(by_url.0, by_fields.0);
+        assert_eq!(by_url.0[0]["scheme"], scheme);
+    }
+    let (hops, _) = rendered(json!([{"url": "socks5+ssh://g:1?secure=false"}]), Place::CommandLine).unwrap();
+    assert_eq!(hops[0]["ssh"], json!({"insecureIgnoreHostKey": true}));
+    assert!(hops[0]["tls"].is_null(), "it says whom SSH trusts: {}", hops[0]);
+    let trusting = json!({"insecureIgnoreHostKey": true});
+    for (more, want) in [
+        (json!({"credentials": login}), "spec.chain[0].ssh: no host key is known"),
+        (json!({"ssh": trusting}), "spec.chain[0].credentials: is missing"),
+        (json!({"ssh": trusting, "credentials": login, "tls": {"serverName": "a"}}), "spec.chain[0].tls: is for hops"),
+    ] {
+        let mut hop = json!({"scheme": "socks5+ssh", "nodes": [{"host": "g", "port": 1}]});
+        hop.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let message = rendered(json!([hop]), Place::Gateway).unwrap_err();
+        assert!(message.contains(want), "{hop}: {message}");
+    }
 }
 
 #[test]

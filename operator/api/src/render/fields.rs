@@ -38,12 +38,12 @@ impl Reader<'_> {
             chain: Vec::new(),
             server: None,
             tls: None,
-            scheme: scheme?.to_owned(),
+            scheme: scheme?,
             listen: listen?,
         })
     }
 
-    fn scheme(&mut self, text: &str) -> Option<&'static str> {
+    fn scheme(&mut self, text: &str) -> Option<String> {
         const FIELD: &str = "spec.scheme";
         match text.parse::<Scheme>() {
             Ok(scheme) => link::supported(FIELD, scheme, self.problems),

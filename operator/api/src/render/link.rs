@@ -34,7 +34,7 @@ pub(super) fn read(
         problems.add(AcceptedReason::InvalidURL, FIELD, message);
         return None;
     }
-    Some(forward(&url, scheme))
+    Some(forward(&url, &scheme))
 }
 
 /// Adds everything that is wrong with the URL in `field`.
@@ -59,14 +59,30 @@ pub(super) fn complain(field: &str, errors: UrlErrors, problems: &mut Problems) 
 }
 
 /// Returns the word a proxy knows the scheme by, if this version serves it.
-pub(super) fn supported(field: &str, scheme: Scheme, problems: &mut Problems) -> Option<&'static str> {
+pub(super) fn supported(field: &str, scheme: Scheme, problems: &mut Problems) -> Option<String> {
     if let Err(error) = scheme.check_support() {
         problems.add(AcceptedReason::UnsupportedValue, field, error);
     }
     // However it was written: tcp+tcp is the same.
     match scheme.support() {
-        Support::Built => WORDS.into_iter().find(|(known, _)| *known == scheme.protocol()).map(|(_, word)| word),
+        Support::Built => {
+            let word = WORDS.into_iter().find(|(known, _)| *known == scheme.protocol()).map(|(_, word)| word);
+            word.map(|word| with_transport(word, scheme))
+        }
         Support::NotBuiltYet | Support::OutOfScope => None,
+    }
+}
+
+/// The word of a protocol, with what carries it.
+pub(super) fn with_transport(word: &str, scheme: Scheme) -> String {
+    if scheme.is_over_ssh() { format!("{word}+ssh") } else { word.to_owned() }
+}
+
+/// The word of the protocol alone, whatever carries it.
+pub(super) fn protocol_word(word: &str) -> &str {
+    match word.parse::<Scheme>() {
+        Ok(scheme) if scheme.is_over_ssh() => word.trim_end_matches("+ssh"),
+        Ok(_) | Err(_) => word,
     }
 }
 

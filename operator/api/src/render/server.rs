@@ -3,7 +3,7 @@
 //! Invariant: a server without users listens beyond loopback only where that was asked for in so many words.
 
 use fairlead_config::{
-    Forward, ListenTls, Scheme, Server, ServerUsers, Transport, is_loopback_address,
+    Forward, ListenTls, Scheme, Server, ServerUsers, is_loopback_address,
     url::{NodeUrl, UrlOption},
 };
 
@@ -92,11 +92,14 @@ pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, probl
                        for the server";
         problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }
-    let is_ssh = forward.scheme.parse::<Scheme>().is_ok_and(|scheme| scheme.transport() == Transport::Ssh);
+    let is_ssh = forward.scheme.parse().is_ok_and(Scheme::uses_ssh);
     if !is_ssh && spec.server.as_ref().is_some_and(|server| server.host_key.is_some()) {
         problems.invalid("spec.server.hostKey", "is for ssh; leave it out");
     }
-    if !spec.targets.is_empty() && forward.scheme != "relay" {
+    if is_ssh && spec.tls.is_some() {
+        problems.invalid("spec.tls", "is for listeners that encrypt by TLS, and ssh has server.hostKey; leave it out");
+    }
+    if !spec.targets.is_empty() && link::protocol_word(&forward.scheme) != "relay" {
         problems.invalid("spec.targets", "the clients of a server name them; leave them out");
     }
     let is_url = spec.url.is_some();
@@ -138,9 +141,10 @@ fn is_open(forward: &Forward) -> bool {
 /// Some protocols ask nobody who it is, and one can't do without a key.
 fn check_users(forward: &Forward, is_url: bool, problems: &mut Problems) {
     let has_users = forward.server.as_ref().is_some_and(|server| server.users.is_some());
-    let message = match (forward.scheme.as_str(), has_users) {
-        ("sni" | "socks4" | "socks4a", true) => {
-            format!("{} asks nobody who it is; leave users out, or write socks5 or http", forward.scheme)
+    let is_over_ssh = forward.scheme.parse().is_ok_and(Scheme::is_over_ssh);
+    let message = match (link::protocol_word(&forward.scheme), has_users) {
+        (word @ ("sni" | "socks4" | "socks4a"), true) if !is_over_ssh => {
+            format!("{word} asks nobody who it is; leave users out, or write socks5 or http")
         }
         (word @ ("ss" | "ssu"), false) => format!(
             "{word} needs a cipher and a password: write {word}://chacha20-ietf-poly1305:password@:8388 on a command \

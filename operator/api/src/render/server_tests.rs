@@ -85,6 +85,25 @@ fn a_relay_server_may_have_targets_and_auto_with_targets_is_a_tcp_forward() {
 }
 
 #[test]
+fn a_server_over_ssh_says_the_same_in_both_spellings() {
+    for (url, scheme) in
+        [("socks5+ssh", "socks5+ssh"), ("socks+ssh", "socks5+ssh"), ("ssh", "auto+ssh"), ("sni+ssh", "sni+ssh")]
+    {
+        let options = "ssh_key=/k&ssh_authorized_keys=/a";
+        let (forward, _) = rendered(json!({"url": format!("{url}://:2222?{options}")}), Place::CommandLine).unwrap();
+        let server = json!({"users": {"authorizedKeys": "/a"}, "hostKey": "/k"});
+        assert_eq!((forward.scheme.as_str(), serde_json::to_value(forward.server).unwrap()), (scheme, server));
+        let fields = json!({"scheme": url, "listen": {"port": 2222}, "server": {
+            "users": {"secretRef": {"name": "u"}}, "hostKey": {"secretRef": {"name": "h"}}}});
+        let (forward, _) = rendered(fields, Place::Gateway).unwrap();
+        let server = json!({
+            "users": {"directory": "/etc/fairlead/secrets/u"}, "hostKey": "/etc/fairlead/secrets/h/ssh-privatekey",
+        });
+        assert_eq!((forward.scheme.as_str(), serde_json::to_value(forward.server).unwrap()), (scheme, server));
+    }
+}
+
+#[test]
 fn what_makes_no_server_is_refused_by_name() {
     for (spec, place, part) in [
         (json!({"url": "socks5://10.0.0.1:1080"}), Place::CommandLine, "serves everybody who can reach 10.0.0.1"),
@@ -113,6 +132,18 @@ fn what_makes_no_server_is_refused_by_name() {
             Place::Laptop,
             "is for ssh",
         ),
+        (
+            json!({"scheme": "socks5+ssh", "listen": {"port": 1}, "tls": {"certificate": {"secretRef": {"name": "a"}}}}),
+            Place::Laptop,
+            "ssh has server.hostKey",
+        ),
+        (json!({"url": "ssh://:2222/a:1"}), Place::CommandLine, "takes no targets"),
+        (
+            json!({"scheme": "ssh", "listen": {"port": 1}, "targets": [{"host": "a", "port": 1}]}),
+            Place::Laptop,
+            "clients of a server name them",
+        ),
+        (json!({"scheme": "ss+ssh", "listen": {"port": 1}}), Place::Laptop, "ss needs a cipher and a password"),
         (
             json!({"scheme": "socks5", "listen": {"port": 1}, "chain": [{"url": "forward://a:1"}]}),
             Place::Laptop,

@@ -30,8 +30,8 @@ pub struct Hop {
     pub url: Option<String>,
 
     /// What is spoken to the hop: `socks5` `socks4` `socks4a` `http` `ss` `sni` `relay` `forward+ssh`, each also with
-    /// `+transport`, as in `socks5+tls` or `http+kcp`; `forward+transport` leaves the target to the hop. Over
-    /// SSH there is `forward+ssh` alone: instead of `socks5+ssh` write a hop `forward+ssh` and a hop `socks5` behind it.
+    /// `+transport`, as in `socks5+tls` or `http+kcp`; `forward+transport` leaves the target to the hop. `forward+ssh` is
+    /// port forwarding by any SSH server; `socks5+ssh` and the like need GOST or Fairlead at the other side.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), regex(pattern = SCHEME))]
     pub scheme: Option<String>,

@@ -22,6 +22,8 @@ pub(super) struct Tally {
     serving: u32,
     /// Reason and message of each that can't run the present rendering, sorted.
     troubles: Vec<(String, String)>,
+    /// What those that stand by were told by the far end; the first one in order.
+    told: Option<String>,
 }
 
 impl Tally {
@@ -59,7 +61,10 @@ impl Tally {
         }
         match report.state {
             ForwardState::Listening => self.programmed += 1,
-            ForwardState::Standby => self.standby += 1,
+            ForwardState::Standby => {
+                self.standby += 1;
+                self.told = self.told.take().into_iter().chain(report.message.clone()).min();
+            }
             ForwardState::Failed | ForwardState::Refused => self.troubles.push(trouble(report)),
             ForwardState::Unknown => {}
         }
@@ -129,7 +134,9 @@ fn not_yet(tally: &Tally, is_remote: bool) -> Finding {
         Some((reason, message)) => Finding::new(Truth::False, reason, message),
         None if programmed > 0 => Finding::new(Truth::False, "PartiallyProgrammed", share),
         None if is_remote && tally.standby > 0 && tally.standby >= all => {
-            let message = "every proxy stands by: the far end's port is held by somebody else";
+            let told = tally.told.as_deref().map(|told| format!(" ({told})")).unwrap_or_default();
+            let message =
+                format!("every proxy stands by: somebody else holds the far end's port, or it may not be had{told}");
             Finding::new(Truth::False, "BindRefused", message)
         }
         None => Finding::new(Truth::False, "Pending", share),

@@ -149,7 +149,7 @@ impl Scope {
         let (protocol, transport) = (scheme.protocol(), scheme.transport());
         let speaks_socks5 = matches!(protocol, Protocol::Socks5 | Protocol::Auto);
         let is_ssh = transport == Transport::Ssh;
-        let has_tls = transport.is_tls() || transport == Transport::Obfs4 || speaks_socks5;
+        let has_tls = transport.is_tls() || transport == Transport::Obfs4 || (speaks_socks5 && !is_ssh);
         match self {
             Self::Any => true,
             Self::Selection => !is_server || protocol == Protocol::Relay,
@@ -217,6 +217,10 @@ mod tests {
             (Scope::Tls, "socks5", Role::Hop, false, true),
             (Scope::Tls, "forward+ssh", Role::Hop, false, false),
             (Scope::Verified, "forward+ssh", Role::Hop, false, true),
+            (Scope::Tls, "socks5+ssh", Role::Hop, false, false),
+            (Scope::Verified, "socks5+ssh", Role::Hop, false, true),
+            (Scope::Socks5, "socks5+ssh", Role::Hop, false, true),
+            (Scope::Ssh, "ssh", Role::Listen, false, true),
             (Scope::Kcp, "forward+kcp", Role::Hop, false, true),
             (Scope::Path, "http", Role::Hop, false, false),
         ] {

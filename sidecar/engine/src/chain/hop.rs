@@ -82,8 +82,9 @@ impl Hop {
 
     /// What its files lack for it to be dialled at all, in one line.
     pub(crate) fn lack(&self, secrets: &Secrets) -> Option<String> {
+        let papers = || self.settings().uses_ssh().then(|| self.ssh_papers(secrets)).transpose().map(drop);
         let login = match self.settings().protocol {
-            HopProtocol::Ssh => self.ssh_papers(secrets).map(drop),
+            HopProtocol::Ssh => Ok(()),
             HopProtocol::Ss => self.login(secrets).and_then(key).map(drop),
             HopProtocol::Socks5
             | HopProtocol::Socks4
@@ -93,7 +94,7 @@ impl Hop {
             | HopProtocol::Forward => self.login(secrets).map(drop),
         };
         let tls = || self.settings().encrypts().then(|| self.tls_config(secrets)).transpose().map(drop);
-        login.and_then(|()| tls()).err().map(|cause| format!("hop {}: {cause}", self.number))
+        login.and_then(|()| papers()).and_then(|()| tls()).err().map(|cause| format!("hop {}: {cause}", self.number))
     }
 
     /// A connection to one of its nodes.
@@ -114,9 +115,15 @@ impl Hop {
         DialError { hop: Some(self.number), ..DialError::new(node.clone(), cause) }
     }
 
+    /// Who we are to the hop, if it asks. Over SSH that is who we are to the SSH server, which a key may have proved
+    /// instead of a password; then nothing is left to be asked.
     pub(super) fn login(&self, secrets: &Secrets) -> Result<Option<Login>, DialCause> {
-        let login = self.settings().credentials.as_ref().map(|credentials| secrets.login(credentials));
-        login.transpose().map_err(DialCause::Credentials)
+        let login = self.settings().credentials.as_ref().map(|credentials| secrets.login(credentials)).transpose();
+        let is_proved = self.settings().is_over_ssh && self.settings().protocol != HopProtocol::Ss;
+        if is_proved {
+            return Ok(login.ok().flatten().filter(|login| !login.password.expose().is_empty()));
+        }
+        login.map_err(DialCause::Credentials)
     }
 
     fn tls_config(&self, secrets: &Secrets) -> Result<Arc<rustls::ClientConfig>, DialCause> {
@@ -134,10 +141,10 @@ impl Hop {
         if self.settings().protocol != HopProtocol::Socks5 {
             return Ok(stream);
         }
-        let offer = match (self.settings().no_tls, self.settings().verifies()) {
-            (true, _) => Offer::Plain,
-            (false, true) => Offer::TlsOnly,
-            (false, false) => Offer::PlainOrTls,
+        let offer = match (self.settings().encrypts(), self.settings().verifies()) {
+            (false, _) => Offer::Plain,
+            (true, true) => Offer::TlsOnly,
+            (true, false) => Offer::PlainOrTls,
         };
         let method = socks5::greet(&mut stream, offer).await?;
         if method.has_tls() {

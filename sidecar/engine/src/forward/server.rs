@@ -204,7 +204,8 @@ impl Server {
         self.look = None;
         self.shared.look();
         let running = self.shared.running.load();
-        if running.server.users.is_some() || running.server.tls.is_some() || !running.plan.chain.is_empty() {
+        let ServerPlan { users, tls, host_key, .. } = &*running.server;
+        if users.is_some() || tls.is_some() || host_key.is_some() || !running.plan.chain.is_empty() {
             let shared = Arc::clone(&self.shared);
             let look = context.changes.clone().look(move || shared.look());
             self.look = Some(AbortOnDropHandle::new(context.control.spawn(look)));
@@ -252,6 +253,11 @@ impl Running {
         let server = plan.server.clone().ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self { protocol, plan: plan.clone(), server })
     }
+
+    /// Whether clients come by SSH, to have ports forwarded or to be carried.
+    fn uses_ssh(&self) -> bool {
+        self.protocol == ServerProtocol::Ssh || self.server.is_over_ssh
+    }
 }
 
 impl Shared {
@@ -282,17 +288,10 @@ impl Shared {
     /// Looks at the files that it and its hops need; true if what they lack has changed.
     fn look(&self) -> bool {
         let running = self.running.load();
-        let users = match running.protocol {
-            ServerProtocol::Ssh => self.welcome(&running.server).err(),
-            ServerProtocol::Auto
-            | ServerProtocol::Http
-            | ServerProtocol::Relay
-            | ServerProtocol::Sni
-            | ServerProtocol::Socks4
-            | ServerProtocol::Socks5
-            | ServerProtocol::Ss
-            | ServerProtocol::Ssu => self.users(&running.server).err(),
-        };
+        let welcome = running.uses_ssh().then(|| self.welcome(&running.server).err()).flatten();
+        // SSH asks who clients are, unless it is a key that they share.
+        let asks_itself = !running.uses_ssh() || running.protocol == ServerProtocol::Ss;
+        let users = welcome.or_else(|| asks_itself.then(|| self.users(&running.server).err()).flatten());
         let tls = running.server.tls.as_ref();
         let certificate = || tls.and_then(|tls| self.certificate.config(Some(tls), &self.secrets).err());
         let lack = users.or_else(certificate).map(Arc::new);

@@ -22,6 +22,8 @@ pub(crate) struct HopPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HopSettings {
     pub(crate) protocol: HopProtocol,
+    /// The protocol is spoken in channels of SSH sessions.
+    pub(crate) is_over_ssh: bool,
     pub(crate) credentials: Option<HopCredentials>,
     /// SOCKS5: encryption is not offered.
     pub(crate) no_tls: bool,
@@ -65,9 +67,14 @@ impl HopSettings {
         self.tls.verify.unwrap_or(self.tls.ca.is_some() || self.tls.server_name.is_some())
     }
 
-    /// Whether the connection to the hop may be encrypted.
+    /// Whether the connection to the hop may be encrypted by TLS.
     pub(crate) fn encrypts(&self) -> bool {
-        self.protocol == HopProtocol::Socks5 && !self.no_tls
+        self.protocol == HopProtocol::Socks5 && !self.no_tls && !self.is_over_ssh
+    }
+
+    /// Whether the hop's nodes are SSH servers.
+    pub(crate) fn uses_ssh(&self) -> bool {
+        self.protocol == HopProtocol::Ssh || self.is_over_ssh
     }
 }
 
@@ -77,9 +84,10 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
     let hedge_delay = forward.hedge_delay.unwrap_or(defaults::HEDGE_DELAY);
     let (mut plans, mut problems) = (Vec::new(), Vec::new());
     for (hop, number) in hops.iter().zip(1..) {
-        let protocol = protocol(&hop.scheme).map_err(|message| format!("chain: hop {number}: {message}"))?;
-        problems.extend(wrong(hop, protocol).into_iter().map(|problem| format!("chain: hop {number}: {problem}")));
-        plans.push(plan(hop.clone(), protocol, hedge_delay));
+        let (scheme, protocol) = protocol(&hop.scheme).map_err(|message| format!("chain: hop {number}: {message}"))?;
+        let wrong = wrong(hop, protocol, scheme.is_over_ssh());
+        problems.extend(wrong.into_iter().map(|problem| format!("chain: hop {number}: {problem}")));
+        plans.push(plan(hop.clone(), protocol, scheme.is_over_ssh(), hedge_delay));
     }
     if hops.len() > defaults::CHAIN_LIMIT {
         problems.push(format!("chain: {} hops are too many; write at most {}", hops.len(), defaults::CHAIN_LIMIT));
@@ -131,27 +139,28 @@ fn datagrams_problem(hops: &[HopPlan]) -> Option<String> {
             );
         }
     };
-    let what = goes_beside.filter(|_| hops.len() > 1)?;
+    let what = goes_beside.filter(|_| hops.len() > 1 || last.is_over_ssh)?;
     Some(format!(
-        "{what} takes datagrams as such, which go through no other hop; leave the hops before it out, or write socks5 \
-         or relay"
+        "{what} takes datagrams as such, which go through no other hop and not over SSH; leave those out, or write \
+         socks5 or relay"
     ))
 }
 
-fn protocol(text: &str) -> Result<HopProtocol, String> {
+fn protocol(text: &str) -> Result<(Scheme, HopProtocol), String> {
     let scheme = text.parse::<Scheme>().ok().filter(|scheme| scheme.hop_support() == Support::Built);
     let known = |scheme: Scheme| match (scheme.protocol(), scheme.transport()) {
         (Protocol::Forward, Transport::Ssh) => Some(HopProtocol::Ssh),
         (protocol, _) => PROTOCOLS.into_iter().find(|(known, _)| *known == protocol).map(|(_, protocol)| protocol),
     };
     scheme
-        .and_then(known)
+        .and_then(|scheme| Some((scheme, known(scheme)?)))
         .ok_or_else(|| format!("this proxy can't go through scheme {text:?}; restart it with a newer image"))
 }
 
 /// What a value is out of its range by.
-fn wrong(hop: &Hop, protocol: HopProtocol) -> Vec<String> {
-    let is_socks5 = protocol == HopProtocol::Socks5;
+fn wrong(hop: &Hop, protocol: HopProtocol, is_over_ssh: bool) -> Vec<String> {
+    let may_encrypt = protocol == HopProtocol::Socks5 && !is_over_ssh;
+    let uses_ssh = protocol == HopProtocol::Ssh || is_over_ssh;
     let no_tls = hop.socks5.as_ref().is_some_and(|socks5| socks5.no_tls);
     let tls = hop.tls.clone().unwrap_or_default();
     let verifies = tls.verify.unwrap_or(tls.ca.is_some() || tls.server_name.is_some());
@@ -171,8 +180,8 @@ fn wrong(hop: &Hop, protocol: HopProtocol) -> Vec<String> {
             "dialTimeout is 0s; write a time such as 5s".to_owned(),
         ),
         (
-            hop.tls.is_some() && !is_socks5,
-            format!("tls is for hops that encrypt, and {:?} does not; leave it out", hop.scheme),
+            hop.tls.is_some() && !may_encrypt,
+            format!("tls is for hops that encrypt by TLS, and {:?} does not; leave it out", hop.scheme),
         ),
         (verifies && no_tls, "socks5.noTLS and a verified certificate exclude each other; leave one out".to_owned()),
         (
@@ -184,15 +193,15 @@ fn wrong(hop: &Hop, protocol: HopProtocol) -> Vec<String> {
             "\"ss\" needs credentials: the cipher as the user, and the password".to_owned(),
         ),
         (
-            hop.ssh.is_some() && protocol != HopProtocol::Ssh,
-            format!("ssh is for hops \"forward+ssh\", and not for {:?}; leave it out", hop.scheme),
+            hop.ssh.is_some() && !uses_ssh,
+            format!("ssh is for hops over SSH, and not for {:?}; leave it out", hop.scheme),
         ),
         (
-            protocol == HopProtocol::Ssh && hop.credentials.is_none(),
+            uses_ssh && hop.credentials.is_none(),
             "credentials are missing; name a user with a password or a key".to_owned(),
         ),
         (
-            protocol == HopProtocol::Ssh && !hop.ssh.as_ref().is_some_and(judges),
+            uses_ssh && !hop.ssh.as_ref().is_some_and(judges),
             "no host key is known; write ssh.knownHosts or ssh.hostKeys".to_owned(),
         ),
     ];
@@ -204,7 +213,7 @@ fn judges(ssh: &HopSsh) -> bool {
     ssh.insecure_ignore_host_key || !ssh.host_keys.is_empty() || !ssh.known_hosts.is_empty()
 }
 
-fn plan(hop: Hop, protocol: HopProtocol, hedge_delay: Duration) -> HopPlan {
+fn plan(hop: Hop, protocol: HopProtocol, is_over_ssh: bool, hedge_delay: Duration) -> HopPlan {
     HopPlan {
         nodes: hop.nodes,
         rules: Rules {
@@ -216,6 +225,7 @@ fn plan(hop: Hop, protocol: HopProtocol, hedge_delay: Duration) -> HopPlan {
         dial_timeout: hop.dial_timeout.unwrap_or(defaults::DIAL_TIMEOUT),
         settings: HopSettings {
             protocol,
+            is_over_ssh,
             credentials: hop.credentials,
             no_tls: hop.socks5.as_ref().is_some_and(|socks5| socks5.no_tls),
             udp_associate: hop.socks5.is_some_and(|socks5| socks5.udp_associate),
@@ -271,6 +281,9 @@ mod tests {
             ("scheme: forward+ssh, credentials: {username: a}, ssh: {keepAlive: 5s}", true, "no host key is known"),
             ("scheme: forward+ssh, credentials: {username: a}, ssh: {knownHosts: [/k]}", false, "targets is empty"),
             ("scheme: http, ssh: {knownHosts: [/k]}", true, "ssh is for hops"),
+            ("scheme: socks5+ssh", true, "credentials are missing"),
+            ("scheme: socks5+ssh, credentials: {username: a}", true, "no host key is known"),
+            ("scheme: socks5+ssh, tls: {verify: true}", true, "by TLS"),
         ] {
             let (_, problems) = planned(hop, has_targets);
             assert!(problems.contains(want), "{hop}: {problems}");

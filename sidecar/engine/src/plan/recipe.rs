@@ -52,6 +52,20 @@ pub(crate) enum ServerProtocol {
 }
 
 impl ServerProtocol {
+    /// Over SSH it is the same protocol.
+    fn of(word: &str) -> Option<Self> {
+        let find = |word| SERVERS.into_iter().find(|(known, _)| *known == word).map(|(_, protocol)| protocol);
+        let carried = || word.strip_suffix("+ssh").and_then(find).filter(|protocol| protocol.is_carried_by_ssh());
+        find(word).or_else(carried)
+    }
+
+    fn is_carried_by_ssh(self) -> bool {
+        match self {
+            Self::Auto | Self::Http | Self::Relay | Self::Sni | Self::Socks4 | Self::Socks5 | Self::Ss => true,
+            Self::Ssu | Self::Ssh => false,
+        }
+    }
+
     /// Whether clients may send datagrams.
     pub(crate) fn carries_datagrams(self) -> bool {
         match self {
@@ -83,7 +97,7 @@ impl Recipe {
             "udp" => Some(Self::LocalUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
             "rtcp" => Some(Self::RemoteTcp { way: FarListener::of(forward) }),
             "rudp" => Some(Self::RemoteUdp { ttl: forward.ttl.unwrap_or(defaults::TTL) }),
-            word => SERVERS.into_iter().find(|(known, _)| *known == word).map(|(_, protocol)| Self::Server(protocol)),
+            word => ServerProtocol::of(word).map(Self::Server),
         }
     }
 

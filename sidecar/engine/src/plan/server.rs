@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fairlead_config::{Forward, ListenTls, Server, ServerUsers, defaults, is_loopback_address};
+use fairlead_config::{Forward, ListenTls, Scheme, Server, ServerUsers, defaults, is_loopback_address};
 
 use super::{Recipe, ServerProtocol};
 use crate::access::{Access, Targets};
@@ -13,6 +13,8 @@ pub(crate) struct ServerPlan {
     /// None: everybody who can reach the listener.
     pub(crate) users: Option<ServerUsers>,
     pub(crate) access: Access,
+    /// Clients come in channels of SSH sessions.
+    pub(crate) is_over_ssh: bool,
     /// The file of an SSH server's private key.
     pub(crate) host_key: Option<String>,
     /// How long a client that sends datagrams to the server's address is remembered without any.
@@ -32,8 +34,13 @@ impl ServerPlan {
         };
         let ttl = forward.ttl.unwrap_or(defaults::TTL);
         let binds = if allow_bind.is_empty() { vec![defaults::ALLOW_BIND] } else { allow_bind };
-        Self { users, access: Access { targets, binds }, host_key, ttl, tls: forward.tls.clone() }
+        let access = Access { targets, binds };
+        Self { users, access, is_over_ssh: is_over_ssh(forward), host_key, ttl, tls: forward.tls.clone() }
     }
+}
+
+fn is_over_ssh(forward: &Forward) -> bool {
+    forward.scheme.parse().is_ok_and(Scheme::is_over_ssh)
 }
 
 /// What a forward says of a server that this recipe is not, or of one that can't be.
@@ -41,6 +48,8 @@ pub(super) fn problems(forward: &Forward, recipe: Recipe) -> Vec<String> {
     let server = forward.server.clone().unwrap_or_default();
     let is_open = server.users.is_none() && !server.anonymous && !is_loopback_address(&forward.listen.host);
     let asks = match recipe {
+        // SSH asks, whatever is spoken then.
+        Recipe::Server(ServerProtocol::Sni | ServerProtocol::Socks4) if is_over_ssh(forward) => None,
         Recipe::Server(ServerProtocol::Sni | ServerProtocol::Socks4) => Some(false),
         Recipe::Server(ServerProtocol::Ss | ServerProtocol::Ssu) => Some(true),
         Recipe::Server(_)

@@ -193,6 +193,16 @@ impl Options {
 }
 
 impl Limits {
+    /// Whether nothing at all is permitted.
+    pub(crate) fn forbid_all(&self) -> bool {
+        self.forbidden
+    }
+
+    /// Whether targets are permitted one by one.
+    pub(crate) fn lists_targets(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Whether a target may be reached; `host` as the client names it.
     pub(crate) fn may_open(&self, host: &str, port: u16) -> bool {
         let is_it = |permit: &Permit| permit.host == "*" || permit.host.eq_ignore_ascii_case(host);

@@ -1,5 +1,5 @@
-//! SSH: for the client's side a hop `forward+ssh` through which targets are reached as channels (direct-tcpip), and what
-//! our server shares with it.
+//! SSH: for the client's side hops `forward+ssh` through which targets are reached as channels (direct-tcpip), or hops
+//! such as `socks5+ssh` that are spoken to in channels, and what our servers share with it.
 //!
 //! `papers` say who we are (`login`) and whose host keys we trust (`known_hosts`, `trust`); the `pool` keeps `session`s,
 //! each with a `handler` for what the server says, and gives a `channel` to each connection. What waits to be read in
@@ -48,6 +48,9 @@ pub(crate) const CIPHERS: [cipher::Name; 6] = [
     cipher::AES_192_CTR,
     cipher::AES_256_CTR,
 ];
+
+/// The type of a channel that carries another protocol, without a word of its own before it (seed: the transport `ssh`).
+pub(crate) const CARRIER: &str = "gost-tunnel";
 
 /// Signs of life that may stay unanswered: when the third is due, the peer is given up.
 pub(crate) const UNANSWERED: usize = 2;

@@ -19,7 +19,10 @@ use futures::{
 use tokio::runtime::Handle;
 
 use super::{papers::Papers, session::Session};
-use crate::dial::{DialCause, DialError};
+use crate::{
+    dial::{DialCause, DialError},
+    group::Chosen,
+};
 
 /// Sessions to one node.
 const SESSIONS_LIMIT: usize = 4;
@@ -100,6 +103,11 @@ impl Sessions {
             Way::Beginning(beginning) => beginning.await,
             Way::Refused(error) => Err(error),
         }
+    }
+
+    /// Remembers for whom the server falls silent, if it does.
+    pub(crate) fn are_used_by(&self, chosen: &Chosen, hop: u32) {
+        self.state().sessions.iter().for_each(|session| session.is_used_by(chosen.clone(), hop));
     }
 
     /// What waits to be read in all of them, in bytes.

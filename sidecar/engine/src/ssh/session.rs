@@ -1,8 +1,10 @@
-//! One SSH connection to a hop's node: handshake, login, and channels on demand (RFC 4254 section 7.2). It lives on the
-//! worker it was made on, carries channels of connections on any, and ends when nobody names it and no channel is left.
+//! One SSH connection to a hop's node: handshake, login, and channels on demand, to targets (RFC 4254 section 7.2) or to
+//! carry another protocol. It lives on the worker it was made on, carries channels of connections on any, and ends when
+//! nobody names it and no channel is left.
 
 use std::{
     borrow::Cow,
+    future::Future,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -11,11 +13,11 @@ use std::{
 };
 
 use fairlead_config::{HopSsh, HostPort, defaults};
-use russh::{ChannelOpenFailure, Preferred, SshId, client};
+use russh::{Channel, ChannelOpenFailure, Preferred, SshId, client};
 use tokio::{io::BufReader, runtime::Handle, time::sleep};
 
 use super::{
-    CIPHERS, READ_AHEAD, UNANSWERED,
+    CARRIER, CIPHERS, READ_AHEAD, UNANSWERED,
     authenticate::authenticate,
     channel::ChannelStream,
     handler::{Users, Watch},
@@ -80,14 +82,30 @@ impl Session {
     }
 
     /// Asks the server to connect to `target`. After half of `limit` the server is asked whether it is there at all.
-    pub(crate) async fn open(
-        self: &Arc<Self>,
-        target: &HostPort,
-        limit: Duration,
-    ) -> Result<ChannelStream<client::Msg>, Fault> {
+    pub(crate) async fn open(self: &Arc<Self>, target: &HostPort, limit: Duration) -> Result<ChannelStream, Fault> {
         let (session, target) = (Arc::clone(self), target.clone());
+        let opening = async move {
+            let host = if target.host.is_empty() { "localhost" } else { &target.host };
+            let opened = session.handle.channel_open_direct_tcpip(host, target.port.into(), "127.0.0.1", 0).await;
+            session.stream(opened, refused)
+        };
+        self.opened(opening, limit).await
+    }
+
+    /// Asks the server for a channel that carries another protocol; the rest as with `open`.
+    pub(crate) async fn open_carrier(self: &Arc<Self>, limit: Duration) -> Result<ChannelStream, Fault> {
+        let session = Arc::clone(self);
+        let opening = async move { session.stream(session.handle.channel_open_unknown(CARRIER).await, not_carried) };
+        self.opened(opening, limit).await
+    }
+
+    async fn opened(
+        self: &Arc<Self>,
+        opening: impl Future<Output = Result<ChannelStream, Fault>> + Send + 'static,
+        limit: Duration,
+    ) -> Result<ChannelStream, Fault> {
         // The answer to a question that nobody waits for any more is a channel to be closed.
-        let mut opening = ToItsEnd::new(&self.runtime, async move { session.open_channel(target).await });
+        let mut opening = ToItsEnd::new(&self.runtime, opening);
         tokio::select! {
             opened = &mut opening => opened,
             () = sleep(limit / 2) => {
@@ -97,9 +115,12 @@ impl Session {
         }
     }
 
-    async fn open_channel(&self, target: HostPort) -> Result<ChannelStream<client::Msg>, Fault> {
-        let host = if target.host.is_empty() { "localhost" } else { &target.host };
-        match self.handle.channel_open_direct_tcpip(host, target.port.into(), "127.0.0.1", 0).await {
+    fn stream(
+        &self,
+        opened: Result<Channel<client::Msg>, russh::Error>,
+        refused: impl FnOnce(&ChannelOpenFailure) -> Fault,
+    ) -> Result<ChannelStream, Fault> {
+        match opened {
             Ok(channel) => Ok(ChannelStream::new(channel, Arc::clone(&self.traffic), self.runtime.clone())),
             Err(russh::Error::ChannelOpenFailure(why)) => {
                 self.refusals.fetch_add(1, Relaxed);
@@ -212,6 +233,21 @@ fn refused(why: &ChannelOpenFailure) -> Fault {
         }
         ChannelOpenFailure::Other { reason, .. } => said(&format!("the SSH server refused: {reason}")),
     }
+}
+
+/// OpenSSH has no word of its own for a channel type that it doesn't know.
+fn not_carried(why: &ChannelOpenFailure) -> Fault {
+    let said = match why {
+        ChannelOpenFailure::AdministrativelyProhibited => "ssh: the server lets this login open no channel",
+        ChannelOpenFailure::ResourceShortage => "ssh: the server is short of resources",
+        ChannelOpenFailure::ConnectFailed
+        | ChannelOpenFailure::UnknownChannelType
+        | ChannelOpenFailure::Other { .. } => {
+            "ssh: the server carries no other protocol; behind one that only forwards ports, such as sshd, write a hop \
+             forward+ssh and the proxy as a hop of its own"
+        }
+    };
+    Fault::Hop(DialCause::Handshake(said.to_owned()))
 }
 
 fn ended() -> Fault {

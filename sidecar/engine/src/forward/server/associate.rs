@@ -47,7 +47,7 @@ struct Association<'a> {
 /// Serves UDP ASSOCIATE.
 pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientFault> {
     let Asked { mut client, control, user, request } = asked;
-    let local = watch_closely(&client, control, false)?;
+    let local = watch_closely(session, &client, control, false)?;
     let ip = session.peer.ip().to_canonical();
     if !session.running.plan.chain.is_empty() {
         wire::reply(&mut client, Code::UnknownCommand, None).await?;

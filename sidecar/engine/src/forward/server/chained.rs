@@ -45,7 +45,7 @@ pub(super) async fn bind_many(session: &Session, asked: Asked) -> Result<(), Cli
 
 async fn listen(session: &Session, asked: Asked, what: Listen) -> Result<(Stream, Stream), ClientFault> {
     let Asked { mut client, control, request, .. } = asked;
-    watch_closely(&client, control, false)?;
+    watch_closely(session, &client, control, false)?;
     match at_the_last_hop(session, what, &request.address).await {
         Ok((hop, bound)) => {
             wire::reply(&mut client, Code::Succeeded, bound).await?;
@@ -73,7 +73,7 @@ pub(super) async fn at_the_last_hop(
         let what = "to listen through a chain whose last hop is no socks5".to_owned();
         return Err((Code::UnknownCommand, ClientFault::NotAllowed(what)));
     }
-    if asked.port != 0 && !session.running.server.access.may_bind(asked.port) {
+    if !session.may_bind(asked) {
         return Err((Code::NotAllowed, ClientFault::NotAllowed(format!("to listen on {asked}"))));
     }
     let bound = bind(&dialer, what, asked, limit).await;

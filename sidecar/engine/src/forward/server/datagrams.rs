@@ -51,7 +51,7 @@ pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientF
         return chained::serve(session, asked).await;
     }
     let Asked { mut client, control, user, request } = asked;
-    let local = watch_closely(&client, control, true)?;
+    let local = watch_closely(session, &client, control, true)?;
     let owner = Owner { user, ip: session.peer.ip().to_canonical() };
     let opened = may_listen(session, &request.address).and_then(|asked| {
         let failed = |error: io::Error| (Code::Failed, ClientFault::Io(error));

@@ -100,7 +100,7 @@ async fn carry(session: Session, stream: MuxStream, peer: Socket, address: Socke
 /// Listens where the client asks for it, and tells it where that is.
 async fn listen(session: &Session, asked: Asked) -> Result<(Stream, Bound), ClientFault> {
     let Asked { mut client, control, user, request } = asked;
-    let local = watch_closely(&client, control, false)?;
+    let local = watch_closely(session, &client, control, false)?;
     let bound = match listener(session, user, &request.address) {
         Ok(bound) => bound,
         Err((code, fault)) => {
@@ -136,7 +136,7 @@ pub(super) fn may_listen(session: &Session, address: &HostPort) -> Result<Socket
             Err(_) => return refused(Code::UnknownAddress, ": that is a name"),
         },
     };
-    if address.port != 0 && !session.running.server.access.may_bind(address.port) {
+    if !session.may_bind(address) {
         return refused(Code::NotAllowed, "");
     }
     Ok(every_family(SocketAddr::new(ip, address.port)))

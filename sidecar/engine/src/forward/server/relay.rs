@@ -28,6 +28,10 @@ pub(super) async fn serve(session: &Session, client: Stream) -> Result<(), Clien
             answer(&mut client, Status::Forbidden).await?;
             return Err(ClientFault::NotAllowed(format!("{address}, where the server itself says the target,")));
         }
+        (None, true) if session.must_name_targets() => {
+            answer(&mut client, Status::Forbidden).await?;
+            return Err(ClientFault::NotAllowed("the server's own target".to_owned()));
+        }
         (None, false) => {
             answer(&mut client, Status::BadRequest).await?;
             return Err(ClientFault::Garbage("does not say where it wants to go"));

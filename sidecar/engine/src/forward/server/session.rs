@@ -23,9 +23,10 @@ use crate::{
     chain,
     dial::{DialCause, race, watch_idle},
     plan::ServerProtocol,
-    protocol::ClientFault,
+    protocol::{ClientFault, socks5::server::Terms},
     relay::{ByteCounters, relay_streams},
     secrets::Login,
+    ssh::Limits,
     stats::{DatagramCounters, Dropped},
     stream::Stream,
     tls,
@@ -47,6 +48,18 @@ pub(super) struct Session {
     pub(super) running: Arc<Running>,
     pub(super) peer: SocketAddr,
     worker: usize,
+    /// None: the client comes on a connection of its own.
+    carrier: Option<Arc<Carrier>>,
+}
+
+/// The SSH session that a client's channel is of.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    /// Who has logged in; none where everybody may.
+    pub(super) user: Option<Arc<str>>,
+    pub(super) limits: Limits,
+    /// The address of this host that it reached.
+    pub(super) local: IpAddr,
 }
 
 /// Why a client is not connected to where it wants to go.
@@ -59,30 +72,47 @@ pub(super) enum Refusal {
 impl Session {
     /// A client whose datagrams come to the server's own address, on the worker.
     pub(super) fn of_datagrams(shared: &Arc<Shared>, peer: SocketAddr, worker: usize) -> Self {
-        Self { running: shared.running.load_full(), shared: Arc::clone(shared), peer, worker }
+        Self { running: shared.running.load_full(), shared: Arc::clone(shared), peer, worker, carrier: None }
+    }
+
+    /// The same client by a channel of its SSH session.
+    pub(super) fn carried_by(&self, carrier: Arc<Carrier>) -> Self {
+        Self { carrier: Some(carrier), ..self.clone() }
     }
 
     /// Serves an accepted client to its end.
     pub(super) async fn serve(shared: Arc<Shared>, accepted: Accepted) {
         shared.clients.accepted.fetch_add(1, Relaxed);
         let running = shared.running.load_full();
-        let session = Self { shared, running, peer: accepted.peer, worker: accepted.worker };
-        let client = Stream::Tcp(accepted.socket);
-        let served = match session.running.protocol {
-            ServerProtocol::Auto => super::auto::serve(&session, client).await,
-            ServerProtocol::Http => super::http::serve(&session, client).await,
-            ServerProtocol::Relay => super::relay::serve(&session, client).await,
-            ServerProtocol::Sni => super::sni::serve(&session, client).await,
-            ServerProtocol::Socks4 => super::socks4::serve(&session, client).await,
-            ServerProtocol::Socks5 => super::socks5::serve(&session, client).await,
-            ServerProtocol::Ss => super::ss::serve(&session, client).await,
-            // Its clients send datagrams, and connect to nothing here.
-            ServerProtocol::Ssu => Ok(()),
-            ServerProtocol::Ssh => super::ssh::serve(session.clone(), client).await,
+        let session = Self { shared, running, peer: accepted.peer, worker: accepted.worker, carrier: None };
+        if session.running.uses_ssh() {
+            let served = super::ssh::serve(session.clone(), accepted.socket).await;
+            session.note(served);
+        } else {
+            session.meet(Stream::Tcp(accepted.socket)).await;
+        }
+    }
+
+    /// Serves a client in the server's own protocol, wherever its bytes come from.
+    pub(super) async fn meet(&self, client: Stream) {
+        let served = match self.running.protocol {
+            ServerProtocol::Auto => super::auto::serve(self, client).await,
+            ServerProtocol::Http => super::http::serve(self, client).await,
+            ServerProtocol::Relay => super::relay::serve(self, client).await,
+            ServerProtocol::Sni => super::sni::serve(self, client).await,
+            ServerProtocol::Socks4 => super::socks4::serve(self, client).await,
+            ServerProtocol::Socks5 => super::socks5::serve(self, client).await,
+            ServerProtocol::Ss => super::ss::serve(self, client).await,
+            // Clients of the one send datagrams, and clients of the other have been heard by SSH.
+            ServerProtocol::Ssu | ServerProtocol::Ssh => Ok(()),
         };
+        self.note(served);
+    }
+
+    fn note(&self, served: Result<(), ClientFault>) {
         if let Err(fault) = served {
-            session.shared.clients.unserved.fetch_add(1, Relaxed);
-            tracing::debug!(forward = %session.shared.key, peer = %session.peer, %fault, "client not served");
+            self.shared.clients.unserved.fetch_add(1, Relaxed);
+            tracing::debug!(forward = %self.shared.key, peer = %self.peer, %fault, "client not served");
         }
     }
 
@@ -117,13 +147,43 @@ impl Session {
         Ok(Stream::Layered(Box::new(encrypted)))
     }
 
-    /// Whether clients have to say who they are.
+    /// Whether clients have to say who they are; SSH has asked already.
     pub(super) fn has_users(&self) -> bool {
-        self.running.server.users.is_some()
+        self.running.server.users.is_some() && self.carrier.is_none()
+    }
+
+    /// How a SOCKS5 client is greeted.
+    pub(super) fn terms(&self) -> Terms {
+        Terms { has_users: self.has_users(), is_encrypted: self.carrier.is_some() }
+    }
+
+    /// Who it is that SSH has asked.
+    pub(super) fn known_user(&self) -> Option<Arc<str>> {
+        self.carrier.as_ref().and_then(|carrier| carrier.user.clone())
+    }
+
+    /// Whether the client may reach those targets only that it names, and that its login names, too.
+    pub(super) fn must_name_targets(&self) -> bool {
+        self.carrier.as_ref().is_some_and(|carrier| carrier.limits.lists_targets())
+    }
+
+    /// Whether the client may listen on a port, at an address as it names it; port 0: on any that is allowed.
+    pub(super) fn may_bind(&self, address: &HostPort) -> bool {
+        let is_allowed = address.port == 0 || self.running.server.access.may_bind(address.port);
+        let may = |carrier: &Arc<Carrier>| carrier.limits.may_listen(&address.host, address.port);
+        is_allowed && self.carrier.as_ref().is_none_or(may)
+    }
+
+    fn may_open(&self, address: &HostPort) -> bool {
+        let may = |carrier: &Arc<Carrier>| carrier.limits.may_open(&address.host, address.port);
+        self.carrier.as_ref().is_none_or(may)
     }
 
     /// The user whose login it is. A wrong one takes a while to be found out.
     pub(super) async fn user(&self, user: &[u8], password: &[u8]) -> Result<Option<Arc<str>>, ClientFault> {
+        if self.carrier.is_some() {
+            return Ok(self.known_user());
+        }
         let Some(users) = self.shared.users(&self.running.server).map_err(ClientFault::Credentials)? else {
             return Ok(None);
         };
@@ -168,7 +228,7 @@ impl Session {
     pub(super) async fn checked(&self, address: &HostPort) -> Result<HostPort, Refusal> {
         let is_name = address.host.parse::<IpAddr>().is_err();
         let is_here = address.host.is_empty() || address.host.eq_ignore_ascii_case("localhost");
-        if is_name && !is_here && !self.running.server.access.needs_addresses() {
+        if is_name && !is_here && !self.running.server.access.needs_addresses() && self.may_open(address) {
             return Ok(address.clone());
         }
         let allowed = self.allowed(address).await?;
@@ -178,6 +238,9 @@ impl Session {
 
     /// The addresses of a host that the client may reach.
     pub(super) async fn allowed(&self, address: &HostPort) -> Result<Vec<SocketAddr>, Refusal> {
+        if !self.may_open(address) {
+            return Err(Refusal::NotAllowed);
+        }
         let mut found: Vec<SocketAddr> = match address.host.parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, 0)],
             Err(_) => self.resolved(&address.host).await.map_err(Refusal::Failed)?,
@@ -229,8 +292,16 @@ impl Session {
 
 /// Finds out soon when a silent client is gone; returns the address of this host that it reached. `control` is its
 /// connection where `client` is layered on it. With `carries`, what is on its way to it counts, too: nothing of that
-/// kind may wait for long.
-pub(super) fn watch_closely(client: &Stream, control: Option<TcpStream>, carries: bool) -> io::Result<IpAddr> {
+/// kind may wait for long. An SSH session finds out by itself.
+pub(super) fn watch_closely(
+    session: &Session,
+    client: &Stream,
+    control: Option<TcpStream>,
+    carries: bool,
+) -> io::Result<IpAddr> {
+    if let Some(carrier) = &session.carrier {
+        return Ok(carrier.local);
+    }
     let stream = match (client, &control) {
         (Stream::Tcp(socket), _) => socket.stream(),
         (Stream::Layered(_) | Stream::Channel(_) | Stream::Late(_), Some(control)) => control,

@@ -40,7 +40,7 @@ pub(super) async fn serve(session: &Session, mut client: Stream) -> Result<(), C
 
 /// Hears a client out whose first byte has been read.
 async fn hear(session: &Session, mut client: Stream) -> Result<Asked, ClientFault> {
-    let method = wire::greet(&mut client, session.has_users()).await?;
+    let method = wire::greet(&mut client, session.terms()).await?;
     let mut control = None;
     if method.has_tls() {
         if let Stream::Tcp(socket) = &client {
@@ -48,7 +48,7 @@ async fn hear(session: &Session, mut client: Stream) -> Result<Asked, ClientFaul
         }
         client = session.encrypted(client).await?;
     }
-    let mut user = None;
+    let mut user = session.known_user();
     if method.has_login() {
         let (name, password) = wire::read_login(&mut client).await?;
         let known = session.user(&name, &password).await;

@@ -1,5 +1,6 @@
-//! SSH servers (seed: `forward+ssh://:2222`): they forward ports for clients such as `ssh -L` and `ssh -R`, and do
-//! nothing else (RFC 4254 section 7).
+//! SSH servers. Some (seed: `forward+ssh://:2222`) forward ports for clients such as `ssh -L` and `ssh -R`, and do
+//! nothing else (RFC 4254 section 7). Others (seed: the transport `ssh`, as in `socks5+ssh`) carry another protocol, each
+//! channel being one client of it, and forward no ports.
 //!
 //! The `guest` hears what a client asks for and judges it by its login; what it may have becomes a `Wish`, carried out
 //! by a task of the session. Everything ends with the session, and its listeners before it if the server drains.
@@ -41,14 +42,15 @@ const WISHES: usize = 64;
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 /// Serves one client to its end.
-pub(super) async fn serve(session: Session, client: Stream) -> Result<(), ClientFault> {
+pub(super) async fn serve(session: Session, client: Socket) -> Result<(), ClientFault> {
+    let local = client.stream().local_addr()?.ip();
     let welcome = session.shared.welcome(&session.running.server).map_err(ClientFault::Credentials)?;
     let config = welcome.config();
     let traffic = Arc::new(Traffic::new());
     let (wishes, heard) = mpsc::channel(WISHES);
     let (passed, has_passed) = oneshot::channel();
-    let guest = Guest::new(session.clone(), welcome, Arc::clone(&traffic), wishes, passed);
-    let (leash, client) = Leash::new(client);
+    let guest = Guest::new(session.clone(), local, welcome, Arc::clone(&traffic), wishes, passed);
+    let (leash, client) = Leash::new(Stream::Tcp(client));
     let greeting = async {
         let mut running = server::run_stream(config, BufReader::with_capacity(READ_AHEAD, client), guest).await?;
         tokio::select! {
@@ -104,6 +106,11 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
                 tracing::debug!(forward = %session.shared.key, peer = %session.peer, %fault, "channel refused");
             }
         },
+        Wish::Converse { channel, carrier, reply } => {
+            let client = ChannelStream::new(channel, traffic, Handle::current());
+            reply.accept().await;
+            session.carried_by(carrier).meet(Stream::Channel(Box::new(client))).await;
+        }
         Wish::Carry { peer, address, port } => {
             let Ok((origin, peer)) = accepted(peer) else { return };
             match handle.channel_open_forwarded_tcpip(address, port.into(), origin.0, origin.1).await {
@@ -124,7 +131,9 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
 /// Takes no more of a session that has as many channels as it may.
 async fn refuse(wish: Wish) {
     match wish {
-        Wish::Open { reply, .. } => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+        Wish::Open { reply, .. } | Wish::Converse { reply, .. } => {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await
+        }
         Wish::Carry { peer, .. } => {
             if let Ok((_, peer)) = accepted(peer) {
                 peer.reset_at_end();

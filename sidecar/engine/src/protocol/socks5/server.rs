@@ -67,9 +67,19 @@ impl Method {
     }
 }
 
+/// How a server greets its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Clients have to say who they are.
+    pub(crate) has_users: bool,
+    /// What carries them encrypts already.
+    pub(crate) is_encrypted: bool,
+}
+
 /// Reads the greeting behind its first byte, answers it, and returns the method. TLS is chosen whenever it is offered:
-/// GOST loses what follows a message in the same segment, and records keep messages apart.
-pub(crate) async fn greet<S>(stream: &mut S, has_users: bool) -> Result<Method, ClientFault>
+/// GOST loses what follows a message in the same segment, and records keep messages apart. Not so over SSH, where GOST's
+/// own TLS loses every other answer.
+pub(crate) async fn greet<S>(stream: &mut S, terms: Terms) -> Result<Method, ClientFault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -77,14 +87,15 @@ where
     let mut offered = [0; 255];
     let offered = &mut offered[..usize::from(count)];
     stream.read_exact(offered).await?;
-    let method = choose(offered, has_users);
+    let method = choose(offered, terms);
     send(stream, &[VERSION, method.map_or(0xff, Method::byte)]).await?;
     method.ok_or(ClientFault::Garbage("offers no method that is accepted here"))
 }
 
-fn choose(offered: &[u8], has_users: bool) -> Option<Method> {
+fn choose(offered: &[u8], terms: Terms) -> Option<Method> {
     let offers = |byte| offered.contains(&byte);
-    match has_users {
+    match terms.has_users {
+        false if terms.is_encrypted && offers(0x00) => Some(Method::Nothing),
         true if offers(0x80) => Some(Method::TlsAndLogin),
         true if offers(0x02) => Some(Method::Login),
         true => None,

@@ -20,19 +20,24 @@ macro_rules! served {
 }
 
 #[tokio::test]
-async fn tls_is_chosen_whenever_it_is_offered_and_nothing_that_was_not() {
-    for (offered, has_users, want) in [
-        (&[0x00, 0x02, 0x80][..], false, 0x80),
-        (&[0x00, 0x02, 0x80], true, 0x82),
-        (&[0x00, 0x02], false, 0x00),
-        (&[0x00, 0x02], true, 0x02),
-        (&[0x02], false, 0x02),
-        (&[0x00], true, 0xff),
-        (&[0x01], false, 0xff),
-        (&[], false, 0xff),
+async fn tls_is_chosen_whenever_it_is_offered_and_of_use_and_nothing_that_was_not() {
+    let terms = |has_users, is_encrypted| Terms { has_users, is_encrypted };
+    let (open, asking, over_ssh) = (terms(false, false), terms(true, false), terms(false, true));
+    for (offered, terms, want) in [
+        (&[0x00, 0x02, 0x80][..], open, 0x80),
+        (&[0x00, 0x02, 0x80], asking, 0x82),
+        (&[0x00, 0x02, 0x80], over_ssh, 0x00),
+        (&[0x00, 0x02], open, 0x00),
+        (&[0x00, 0x02], asking, 0x02),
+        (&[0x02], open, 0x02),
+        (&[0x02], over_ssh, 0x02),
+        (&[0x80], over_ssh, 0x80),
+        (&[0x00], asking, 0xff),
+        (&[0x01], open, 0xff),
+        (&[], open, 0xff),
     ] {
         let message = [&[u8::try_from(offered.len()).unwrap()], offered].concat();
-        let (outcome, answer) = served!(message, |stream| greet(&mut stream, has_users).await);
+        let (outcome, answer) = served!(message, |stream| greet(&mut stream, terms).await);
         assert_eq!(answer, [5, want], "{offered:?}");
         assert_eq!(outcome.is_ok(), want != 0xff);
     }
@@ -111,7 +116,8 @@ async fn noise_is_an_error_and_never_a_panic() {
         runner.run(&noise, |bytes| {
             runtime.block_on(async {
                 let _ = served!(bytes, |stream| read_request(&mut stream).await);
-                let _ = served!(bytes[1..], |stream| greet(&mut stream, true).await);
+                let terms = Terms { has_users: true, is_encrypted: false };
+                let _ = served!(bytes[1..], |stream| greet(&mut stream, terms).await);
                 let _ = served!(bytes, |stream| read_login(&mut stream).await);
             });
             Ok(())

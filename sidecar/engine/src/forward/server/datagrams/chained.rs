@@ -36,7 +36,7 @@ struct Frames<'a> {
 /// Serves 0xF3 through the chain.
 pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientFault> {
     let Asked { mut client, control, request, .. } = asked;
-    watch_closely(&client, control, true)?;
+    watch_closely(session, &client, control, true)?;
     let (hop, bound) = match at_the_last_hop(session, Listen::Datagrams, &request.address).await {
         Ok(opened) => opened,
         Err((code, fault)) => {

@@ -67,7 +67,7 @@ pub(super) async fn serve(session: &Session, mut client: Stream, asked: Option<H
             return Err(fault);
         }
     };
-    watch_closely(&client, None, true)?;
+    watch_closely(session, &client, None, true)?;
     answer(&mut client, Status::Ok).await?;
     let (reader, writer) = split(client);
     let (counters, sent) = (session.datagrams(), target.is_some().then(Notify::new));

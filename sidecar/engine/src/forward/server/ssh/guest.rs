@@ -2,6 +2,7 @@
 //! it may have is passed on as a `Wish`; a shell, a command or a file transfer is refused in words.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -17,16 +18,24 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{super::session::Session, listeners::Listeners, welcome::Welcome};
-use crate::ssh::{Asker, Limits, Traffic};
+use super::{
+    super::session::{Carrier, Session},
+    listeners::Listeners,
+    welcome::Welcome,
+};
+use crate::ssh::{Asker, CARRIER, Limits, Traffic};
 
-/// What a client is told that wants more than ports.
+/// What a client is told that wants more than ports, or more than what is carried.
 const NO_SHELL: &str = "This server forwards ports and nothing else: use ssh -N with -L, -R or -D.\r\n";
+const ONLY_CARRIES: &str = "This server carries a proxy's protocol and nothing else: use fairlead run with -F \
+    socks5+ssh:// or what its scheme is.\r\n";
 
 /// What a client may have.
 pub(super) enum Wish {
     /// A channel to an address (direct-tcpip).
     Open { channel: Channel<Msg>, address: HostPort, reply: ChannelOpenHandle },
+    /// A channel that is itself a client of the server's protocol.
+    Converse { channel: Channel<Msg>, carrier: Arc<Carrier>, reply: ChannelOpenHandle },
     /// Somebody came to where the client listens, in the client's own words (forwarded-tcpip).
     Carry { peer: TcpStream, address: String, port: u16 },
 }
@@ -34,25 +43,35 @@ pub(super) enum Wish {
 /// The client.
 pub(super) struct Guest {
     session: Session,
+    /// The address of this host that it reached.
+    local: IpAddr,
     welcome: Arc<Welcome>,
     traffic: Arc<Traffic>,
     wishes: mpsc::Sender<Wish>,
     /// Told once the client is logged in.
     passed: Option<oneshot::Sender<()>>,
     limits: Limits,
+    /// Who has logged in; none where everybody may.
+    user: Option<Arc<str>>,
     listeners: Listeners,
 }
 
 impl Guest {
     pub(super) fn new(
         session: Session,
+        local: IpAddr,
         welcome: Arc<Welcome>,
         traffic: Arc<Traffic>,
         wishes: mpsc::Sender<Wish>,
         passed: oneshot::Sender<()>,
     ) -> Self {
         let (limits, listeners) = (Limits::default(), Listeners::default());
-        Self { session, welcome, traffic, wishes, passed: Some(passed), limits, listeners }
+        Self { session, local, welcome, traffic, wishes, passed: Some(passed), limits, user: None, listeners }
+    }
+
+    /// Whether ports are forwarded, and not another protocol carried.
+    fn forwards(&self) -> bool {
+        !self.session.running.server.is_over_ssh
     }
 
     fn asker<'a>(&self, user: &'a str) -> Asker<'a> {
@@ -64,16 +83,22 @@ impl Guest {
         self.welcome.logins.keys.as_ref()?.limits_of_key(key, self.asker(user))
     }
 
-    fn admit(&mut self, limits: Option<Limits>) -> Auth {
-        let Some(limits) = limits else { return Auth::reject() };
-        self.limits = limits;
+    /// Every method may be tried again, as often as a connection may try at all.
+    fn reject(&self) -> Auth {
+        Auth::Reject { proceed_with_methods: Some(self.welcome.logins.methods()), partial_success: false }
+    }
+
+    fn admit(&mut self, user: &str, limits: Option<Limits>) -> Auth {
+        let Some(limits) = limits else { return self.reject() };
+        (self.user, self.limits) = (Some(user.into()), limits);
         Auth::Accept
     }
 
     /// Says that there is no shell, and ends the channel.
-    fn decline(channel: ChannelId, ssh: &mut Ssh) -> Result<(), russh::Error> {
+    fn decline(&self, channel: ChannelId, ssh: &mut Ssh) -> Result<(), russh::Error> {
+        let words = if self.forwards() { NO_SHELL } else { ONLY_CARRIES };
         ssh.channel_success(channel)?;
-        ssh.extended_data(channel, 1, NO_SHELL.as_bytes())?;
+        ssh.extended_data(channel, 1, words.as_bytes())?;
         ssh.exit_status_request(channel, 1)?;
         ssh.eof(channel)?;
         ssh.close(channel)
@@ -84,13 +109,13 @@ impl Handler for Guest {
     type Error = russh::Error;
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth, russh::Error> {
-        Ok(if self.welcome.logins.is_open() { Auth::Accept } else { Auth::reject() })
+        Ok(if self.welcome.logins.is_open() { Auth::Accept } else { self.reject() })
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
         let users = self.welcome.logins.users.clone();
         let found = users.and_then(|users| users.find(user.as_bytes(), password.as_bytes()));
-        Ok(self.admit(found.map(|_| Limits::default())))
+        Ok(self.admit(user, found.map(|_| Limits::default())))
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
@@ -98,18 +123,18 @@ impl Handler for Guest {
         let is_known = self.limits_of(user, offer.public_key).is_some();
         // A certificate is offered as the key in it; whose it is, is found out once it is signed for.
         let may_be_certified = self.welcome.logins.keys.as_ref().is_some_and(|keys| keys.has_authority());
-        Ok(if !is_sha1 && (is_known || may_be_certified) { Auth::Accept } else { Auth::reject() })
+        Ok(if !is_sha1 && (is_known || may_be_certified) { Auth::Accept } else { self.reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         let limits = self.limits_of(user, key.public_key);
-        Ok(self.admit(limits))
+        Ok(self.admit(user, limits))
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, shown: &Certificate) -> Result<Auth, russh::Error> {
         let asker = self.asker(user);
         let limits = self.welcome.logins.keys.as_ref().and_then(|keys| keys.limits_of_certificate(shown, asker));
-        Ok(self.admit(limits))
+        Ok(self.admit(user, limits))
     }
 
     async fn auth_succeeded(&mut self, _ssh: &mut Ssh) -> Result<(), russh::Error> {
@@ -129,7 +154,7 @@ impl Handler for Guest {
         _ssh: &mut Ssh,
     ) -> Result<(), russh::Error> {
         match u16::try_from(port) {
-            Ok(port) if port > 0 && self.limits.may_open(host, port) => {
+            Ok(port) if port > 0 && self.forwards() && self.limits.may_open(host, port) => {
                 let wish = Wish::Open { channel, address: HostPort::new(host, port), reply };
                 // Nobody takes wishes any more when the session ends.
                 let _ = self.wishes.send(wish).await;
@@ -139,9 +164,28 @@ impl Handler for Guest {
         Ok(())
     }
 
+    async fn channel_open_unknown(
+        &mut self,
+        channel: Channel<Msg>,
+        typ: &str,
+        reply: ChannelOpenHandle,
+        _ssh: &mut Ssh,
+    ) -> Result<(), russh::Error> {
+        if self.forwards() || typ != CARRIER {
+            reply.reject(ChannelOpenFailure::UnknownChannelType).await;
+        } else if self.limits.forbid_all() {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        } else {
+            let carrier = Carrier { user: self.user.clone(), limits: self.limits.clone(), local: self.local };
+            // Nobody takes wishes any more when the session ends.
+            let _ = self.wishes.send(Wish::Converse { channel, carrier: Arc::new(carrier), reply }).await;
+        }
+        Ok(())
+    }
+
     async fn tcpip_forward(&mut self, address: &str, port: &mut u32, _ssh: &mut Ssh) -> Result<bool, russh::Error> {
         let Ok(number) = u16::try_from(*port) else { return Ok(false) };
-        if !self.limits.may_listen(address, number) {
+        if !self.forwards() || !self.limits.may_listen(address, number) {
             return Ok(false);
         }
         match self.listeners.listen(address, number, &self.session, &self.wishes) {
@@ -199,15 +243,15 @@ impl Handler for Guest {
     }
 
     async fn shell_request(&mut self, channel: ChannelId, ssh: &mut Ssh) -> Result<(), russh::Error> {
-        Self::decline(channel, ssh)
+        self.decline(channel, ssh)
     }
 
     async fn exec_request(&mut self, channel: ChannelId, _command: &[u8], ssh: &mut Ssh) -> Result<(), russh::Error> {
-        Self::decline(channel, ssh)
+        self.decline(channel, ssh)
     }
 
     async fn subsystem_request(&mut self, channel: ChannelId, _name: &str, ssh: &mut Ssh) -> Result<(), russh::Error> {
-        Self::decline(channel, ssh)
+        self.decline(channel, ssh)
     }
 
     async fn pty_request(
