@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod binary;
+pub mod carried;
 pub mod chart;
 pub mod clients;
 pub mod cluster;

@@ -1943,6 +1943,10 @@ impl Session {
     /// buffer. This does *not* flush to the socket.
     fn flush(&mut self) -> Result<(), crate::Error> {
         if let Some(ref mut enc) = self.common.encrypted {
+            // Nothing more is said to channels that were closed from here.
+            if self.channels.len() > enc.channels.len() {
+                self.channels.retain(|id, _| enc.channels.contains_key(id));
+            }
             // Tearing down: get the queued packets (incl. DISCONNECT) out in
             // order, kex or not.
             let is_rekeying = self.kex.active() && !self.common.disconnected;

@@ -1,3 +1,4 @@
+// Modified for Fairlead: see ../../../README.md.
 use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -906,6 +907,10 @@ impl Session {
     /// Flush the session, i.e. encrypt the pending buffer.
     pub fn flush(&mut self) -> Result<(), Error> {
         if let Some(ref mut enc) = self.common.encrypted {
+            // Nothing more is said to channels that were closed from here.
+            if self.channels.len() > enc.channels.len() {
+                self.channels.retain(|id, _| enc.channels.contains_key(id));
+            }
             // Tearing down: get the queued packets (incl. DISCONNECT) out in
             // order, kex or not.
             let is_rekeying = self.kex.active() && !self.common.disconnected;
