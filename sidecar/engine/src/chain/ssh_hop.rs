@@ -1,7 +1,7 @@
 //! Hops over SSH: their nodes are reached by sessions that others may use as well. Of `forward+ssh` each connection is a
 //! channel; others, such as `socks5+ssh`, are spoken to in channels.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use fairlead_config::HostPort;
 use futures::future::BoxFuture;
@@ -70,8 +70,9 @@ impl Hop {
         let mut is_anew = false;
         loop {
             let session = Arc::clone(self).session(dialer.clone(), Arc::clone(address)).await?;
+            let asked = Instant::now();
             let opened = timeout(dialer.timeout, session.open_carrier(dialer.timeout)).await;
-            match opened.unwrap_or(Err(Fault::Hop(DialCause::Timeout(dialer.timeout)))) {
+            match opened.unwrap_or_else(|_| Err(session.silence(asked, dialer.timeout))) {
                 Ok(channel) => return Ok(Stream::Channel(Box::new(channel))),
                 // It ended just before it was asked; that says nothing about the node.
                 Err(_) if session.has_ended() && !is_anew => is_anew = true,
