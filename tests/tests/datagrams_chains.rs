@@ -139,18 +139,39 @@ fn gosts_restart_loses_no_client() {
     }
 }
 
+/// Runs a server of ours on a free port behind these hops.
+fn behind(url: &str, hops: &[&str]) -> (Fairlead, u16) {
+    let port = ports::free();
+    let listen = url.replace("PORT", &port.to_string());
+    let mut arguments = vec!["run", "-L", &listen];
+    arguments.extend(hops.iter().flat_map(|hop| ["-F", hop]));
+    let fairlead = Fairlead::run(&arguments);
+    await_condition("a listener", SOON, || ports::listener_on(port).is_some() || ports::takes_datagrams(port));
+    (fairlead, port)
+}
+
+#[test]
+fn gost_and_our_server_carry_associations_for_each_other() {
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let target = Target::start('T');
+    let gost = Proxy::gost(&program, "socks5://u:p@127.0.0.1:PORT");
+    let (_server, before_gost) = behind("socks5://127.0.0.1:PORT", &[&format!("socks5://u:p@{}", gost.address())]);
+    let (_server, ours) = behind("socks5://u:p@127.0.0.1:PORT", &[]);
+    let (mut command, before_ours) = (std::process::Command::new(&program), ports::free());
+    let (listen, hop) = (format!("socks5://127.0.0.1:{before_ours}"), format!("socks5://u:p@127.0.0.1:{ours}"));
+    command.args(["-L", &listen, "-F", &hop]);
+    let _before_ours = Proxy::program(command, before_ours);
+    for port in [before_gost, before_ours] {
+        let (_fairlead, port) = through(&[&format!("socks5://127.0.0.1:{port}?udp_associate=true")], &target);
+        let client = client(port);
+        assert_eq!(letter(&client), 'T');
+        are_answered(&client, &[1, 1472, 8000]);
+    }
+}
+
 #[test]
 fn our_own_servers_carry_datagrams_alone_and_behind_others() {
     let target = Target::start('T');
-    let behind = |url: &str, hops: &[&str]| {
-        let port = ports::free();
-        let listen = url.replace("PORT", &port.to_string());
-        let mut arguments = vec!["run", "-L", &listen];
-        arguments.extend(hops.iter().flat_map(|hop| ["-F", hop]));
-        let fairlead = Fairlead::run(&arguments);
-        await_condition("a listener", SOON, || ports::listener_on(port).is_some() || ports::takes_datagrams(port));
-        (fairlead, port)
-    };
     let served = |url: &str| behind(url, &[]);
     let (_socks, socks) = served("socks5://u:p@127.0.0.1:PORT");
     let (_relay, relay) = served("relay://u:p@127.0.0.1:PORT");
@@ -159,11 +180,13 @@ fn our_own_servers_carry_datagrams_alone_and_behind_others() {
     let socks = format!("socks5://u:p@127.0.0.1:{socks}");
     let (_chained, chained) = behind("socks5://127.0.0.1:PORT", &[&socks]);
     let chained = format!("socks5://127.0.0.1:{chained}");
+    let far_associate = format!("{chained}?udp_associate=true");
     let (associate, relay) = (format!("{socks}?udp_associate=true"), format!("relay://u:p@127.0.0.1:{relay}"));
     for (hops, sizes) in [
         ([&socks].as_slice(), [1, 1472, 16_373]),
         (&[&chained], [1, 1472, 16_373]),
         (&[&associate], [0, 1472, 60_000]),
+        (&[&far_associate], [1, 1472, 16_373]),
         (&[&relay], [0, 1472, 60_000]),
         (&[&ss], [0, 1472, 60_000]),
         (&[&relay, &socks], [1, 1472, 9000]),

@@ -178,6 +178,11 @@ pub(crate) async fn ask(dialer: &Dialer, address: &HostPort, ask: Ask) -> Result
     }
 }
 
+/// Asks the last hop to carry datagrams to and from anywhere (0xF3).
+pub(crate) async fn tunnel(dialer: &Dialer) -> Result<Asked, DialError> {
+    ask(dialer, &HostPort::new("0.0.0.0", 0), Ask::Command(Command::UdpTunnel)).await
+}
+
 /// Marks a node that the hop before it says late it can't connect to.
 pub(crate) fn mark_refused(chosen: Chosen, level: Option<u32>) -> impl FnOnce(&Fault) + Send + Sync {
     let began = Instant::now();

@@ -52,6 +52,13 @@ impl Resolver {
         question.await.0
     }
 
+    /// Leaves everybody who asks for `name` without an answer.
+    #[cfg(test)]
+    pub(crate) fn hang(&self, name: &str) {
+        let question = futures::future::pending().boxed().shared();
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), question);
+    }
+
     /// The running or still fresh question about `name`, or a new one.
     fn question(&self, name: &str, now: Instant) -> Result<Question, DialCause> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);

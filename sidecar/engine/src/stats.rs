@@ -55,6 +55,7 @@ impl Dropped {
             Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => Some(Self::BufferFull),
             Some(Errno::MSGSIZE) => Some(Self::TooBig),
             Some(Errno::PERM | Errno::INVAL) => Some(Self::Refused),
+            None if error.kind() == io::ErrorKind::WouldBlock => Some(Self::BufferFull),
             _ => None,
         }
     }

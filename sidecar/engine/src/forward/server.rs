@@ -15,6 +15,7 @@ mod fresh;
 mod handshakes;
 mod http;
 mod listening;
+mod outlet;
 mod relay;
 mod session;
 mod sni;
@@ -24,6 +25,7 @@ mod ss;
 mod ssh;
 mod ssu;
 mod users;
+mod waiting;
 
 use std::{
     io,
@@ -300,6 +302,8 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+mod associate_tests;
 #[cfg(test)]
 mod http_noise_tests;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Clients of a SOCKS5 server that ask for UDP ASSOCIATE (RFC 1928 section 7): datagrams with a header in front, from
 //! the client's own address and no other, to wherever it may, and the answers back. Fragments are dropped, as the RFC
-//! allows. Ends with the client's connection, or when no datagram has passed for a while.
+//! allows. Ends with the client's connection or the tunnel behind it, or when no datagram has passed for a while.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -13,9 +13,10 @@ use tokio::{
 };
 
 use super::{
-    binds::Owner,
+    binds::{Owner, Place},
     datagrams::{LARGEST, open},
     listening::{gone, stopped},
+    outlet::{Outlet, Unopened},
     session::{Session, watch_closely},
     socks5::Asked,
 };
@@ -38,47 +39,48 @@ struct Association<'a> {
     /// Towards the client.
     inner: UdpSocket,
     /// Towards everybody else.
-    outer: UdpSocket,
+    outlet: Outlet<'a>,
     ip: IpAddr,
     /// Where the client sends from: said by it, or found out by its first datagram.
     client: Option<SocketAddr>,
+    _place: Place,
 }
 
 /// Serves UDP ASSOCIATE.
 pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientFault> {
     let Asked { mut client, control, user, request } = asked;
     let local = watch_closely(session, &client, control, false)?;
-    let ip = session.peer.ip().to_canonical();
-    if !session.running.plan.chain.is_empty() {
-        wire::reply(&mut client, Code::UnknownCommand, None).await?;
-        return Err(ClientFault::NotAllowed("UDP ASSOCIATE through a chain, which takes 0xF3 only,".to_owned()));
-    }
-    let opened = session.shared.binds.enter(Owner { user, ip }).and_then(|place| {
-        let inner = open(SocketAddr::new(local.to_canonical(), 0))?;
-        Ok((place, inner, open((Ipv6Addr::UNSPECIFIED, 0).into())?))
-    });
-    let (_place, inner, outer) = match opened {
+    let owner = Owner { user, ip: session.peer.ip().to_canonical() };
+    let mut association = match Association::open(session, owner, local.to_canonical()).await {
         Ok(opened) => opened,
-        Err(error) => {
-            wire::reply(&mut client, Code::Failed, None).await?;
-            return Err(error.into());
+        Err(why) => {
+            let code = if matches!(why, Unopened::Unfit) { Code::UnknownCommand } else { Code::Failed };
+            wire::reply(&mut client, code, None).await?;
+            return Err(why.into());
         }
     };
-    wire::reply(&mut client, Code::Succeeded, Some(inner.local_addr()?)).await?;
-    let said = (request.address.port != 0).then(|| SocketAddr::new(ip, request.address.port));
-    let association = Association { session, inner, outer, ip, client: said };
+    wire::reply(&mut client, Code::Succeeded, Some(association.inner.local_addr()?)).await?;
+    let port = request.address.port;
+    association.client = (port != 0).then(|| SocketAddr::new(association.ip, port));
     tokio::select! {
-        () = association.run() => Ok(()),
+        ended = association.run() => ended,
         // It has nothing to say there; a plain end is the end.
         _ = gone(&mut client) => Ok(()),
         () = stopped(session) => Ok(()),
     }
 }
 
-impl Association<'_> {
-    /// Passes datagrams on until none has passed for a while.
-    async fn run(mut self) {
-        let (mut sent, mut answered) = (vec![0; LARGEST], vec![0; LARGEST]);
+impl<'a> Association<'a> {
+    async fn open(session: &'a Session, owner: Owner, local: IpAddr) -> Result<Self, Unopened> {
+        let ip = owner.ip;
+        let place = session.shared.binds.enter(owner)?;
+        let inner = open(SocketAddr::new(local, 0))?;
+        Ok(Self { session, inner, outlet: Outlet::open(session).await?, ip, client: None, _place: place })
+    }
+
+    /// Passes datagrams on until none has passed for a while, or they can leave no longer.
+    async fn run(mut self) -> Result<(), ClientFault> {
+        let mut sent = vec![0; LARGEST];
         let mut out = Vec::new();
         let mut end = Instant::now() + IDLE;
         loop {
@@ -90,17 +92,18 @@ impl Association<'_> {
                         end = Instant::now() + IDLE;
                     }
                 }
-                received = self.outer.recv_from(&mut answered) => {
-                    let (Ok((count, from)), Some(client)) = (received, self.client) else { continue };
+                answer = self.outlet.next() => {
+                    let (from, datagram) = answer?;
+                    let Some(client) = self.client else { continue };
                     out.clear();
                     out.extend([0; HEAD]);
                     address::encode_ip(from, &mut out);
-                    out.extend_from_slice(&answered[..count]);
+                    out.extend_from_slice(&datagram);
                     let sent = self.inner.send_to(&out, client).await;
-                    self.session.datagrams().client(sent.map(|_| count));
+                    self.session.datagrams().client(sent.map(|_| datagram.len()));
                     end = Instant::now() + IDLE;
                 }
-                () = sleep_until(end) => return,
+                () = sleep_until(end) => return Ok(()),
             }
         }
     }
@@ -111,9 +114,9 @@ impl Association<'_> {
         from.ip() == self.ip && *self.client.get_or_insert(from) == from
     }
 
-    async fn pass_on(&self, message: &[u8]) {
+    async fn pass_on(&mut self, message: &[u8]) {
         match read(message) {
-            Some((peer, datagram)) => self.session.send(&self.outer, &peer, datagram).await,
+            Some((peer, datagram)) => self.outlet.send(&peer, datagram).await,
             None => self.session.datagrams().drop(Dropped::Refused, 1),
         }
     }

@@ -1,10 +1,7 @@
 //! Listening through a server, with GOST's own bytes where they are always the same.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::net::SocketAddr;
 
 use fairlead_config::NodeState;
 use serde_json::json;
@@ -221,7 +218,7 @@ async fn datagrams_go_on_to_the_last_hop_and_only_where_they_may() {
 }
 
 /// Datagrams, and bytes of them, to nodes and to clients; and those that were dropped, by reason.
-async fn await_counted(server: &Running, datagrams: (u64, u64), bytes: (u64, u64), dropped: [u64; 6]) {
+pub(super) async fn await_counted(server: &Running, datagrams: (u64, u64), bytes: (u64, u64), dropped: [u64; 6]) {
     await_that("every datagram is counted", || {
         let stats = server.engine.stats().remove(0);
         let counted = stats.datagrams.unwrap();
@@ -251,42 +248,6 @@ async fn datagrams_of_peers_come_from_a_bound_port_and_are_answered_from_there()
     }
     let busy: &[u8] = b"\x05\x01\x00\x01\0\0\0\0\0\0";
     server.says(&[OPEN, (&request(0xf3, port), busy)]).await;
-}
-
-#[tokio::test]
-async fn an_association_is_its_clients_alone() {
-    let server = Running::start("socks5", json!({}));
-    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = target.local_addr().unwrap();
-    let mut control = server.says(&[OPEN]).await;
-    control.write_all(&request(3, "0.0.0.0:0".parse().unwrap())).await.unwrap();
-    let mut told = [0; 10];
-    control.read_exact(&mut told).await.unwrap();
-    assert_eq!(told[..8], *b"\x05\x00\x00\x01\x7f\0\0\x01");
-    let relay = SocketAddr::from(([127, 0, 0, 1], u16::from_be_bytes([told[8], told[9]])));
-    let message = |fragment: u8, data: &[u8]| {
-        [&[0, 0, fragment, 1, 127, 0, 0, 1][..], &address.port().to_be_bytes(), data].concat()
-    };
-    let [client, stranger] =
-        [UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap()];
-    client.send_to(&message(0, b"first"), relay).await.unwrap();
-    let mut buffer = [0; 64];
-    let (count, from) = target.recv_from(&mut buffer).await.unwrap();
-    assert_eq!(&buffer[..count], b"first");
-    stranger.send_to(&message(0, b"stranger"), relay).await.unwrap();
-    client.send_to(&message(1, b"fragment"), relay).await.unwrap();
-    client.send_to(&message(0, b""), relay).await.unwrap();
-    assert_eq!(target.recv_from(&mut buffer).await.unwrap().0, 0, "neither stranger nor fragment, but an empty one");
-    target.send_to(b"answer", from).await.unwrap();
-    let count = client.recv(&mut buffer).await.unwrap();
-    assert_eq!(buffer[..count], message(0, b"answer"));
-    await_counted(&server, (2, 1), (5, 6), [0, 0, 0, 0, 0, 1]).await;
-    drop(control);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while UdpSocket::bind(relay).await.is_err() {
-        assert!(Instant::now() < deadline, "the association ends with its connection");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]

@@ -256,6 +256,11 @@ impl Session {
         allowed.ok()?.ok()?.first().copied()
     }
 
+    /// What the last hop is asked for to reach where the client's datagrams go, if it may and that is found in time.
+    pub(super) async fn asked_for(&self, address: &HostPort) -> Option<HostPort> {
+        timeout(self.running.plan.dial_timeout, self.checked(address)).await.ok()?.ok()
+    }
+
     /// Sends a client's datagram to where it may go. What can't be sent is lost, as datagrams are.
     pub(super) async fn send(&self, socket: &UdpSocket, to: &HostPort, datagram: &[u8]) {
         match self.reachable(to).await {

@@ -5,7 +5,6 @@
 //! own, until no datagram has passed for the ttl. At the limit the idlest makes way for a new one.
 
 use std::{
-    cell::RefCell,
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -20,6 +19,7 @@ use super::{
     Shared,
     datagrams::{LARGEST, open},
     fresh::FRESH,
+    outlet::Socket,
     session::Session,
 };
 use crate::{
@@ -38,10 +38,6 @@ const ANSWERS: usize = 256;
 const QUIET: Duration = Duration::from_secs(2);
 /// How long to sleep when nothing expires.
 const FOREVER: Duration = Duration::from_secs(3600);
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LARGEST]);
-}
 
 /// What a client sends, and where to.
 type Parcel = (HostPort, Box<[u8]>);
@@ -226,28 +222,20 @@ async fn associate(
     mut parcels: mpsc::Receiver<Parcel>,
     (client, answers): (Client, mpsc::Sender<Answer>),
 ) {
+    let mut outlet = Socket::new(&session, socket);
     loop {
         tokio::select! {
             parcel = parcels.recv() => match parcel {
-                Some((peer, datagram)) => session.send(&socket, &peer, &datagram).await,
+                Some((peer, datagram)) => outlet.send(&peer, &datagram).await,
                 None => return,
             },
-            ready = socket.readable() => {
-                let Some((from, datagram)) = ready.ok().and_then(|()| received(&socket)) else { continue };
+            (from, datagram) = outlet.next() => {
                 if answers.send(Answer { client, from, datagram }).await.is_err() {
                     return;
                 }
             }
         }
     }
-}
-
-/// The next datagram, if it is there; an error is of a peer that refused what was sent to it.
-fn received(socket: &UdpSocket) -> Option<(SocketAddr, Box<[u8]>)> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let (count, from) = socket.try_recv_from(buffer).ok()?;
-        Some((from, buffer[..count].into()))
-    })
 }
 
 #[cfg(test)]

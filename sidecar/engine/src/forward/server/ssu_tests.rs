@@ -1,11 +1,11 @@
 //! A Shadowsocks server for datagrams, by datagrams sealed here.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use fairlead_config::url::Secret;
 use serde_json::json;
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, time::timeout};
 
 use super::super::tests::{Running, logins, request};
 use crate::{protocol::ss_cipher::Key, secrets::Login, testing::await_that};
@@ -54,4 +54,21 @@ async fn datagrams_under_the_key_reach_their_targets_and_others_are_counted_and_
         let stats = server.engine.stats().remove(0);
         assert_eq!((stats.bytes_to_upstream, stats.bytes_to_client), (5, 12), "{cipher}");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_answered_holds_up_no_other_datagram() {
+    let more = json!({"server": {"users": {"directory": "memory:/s/logins"}}, "dialTimeout": "600s"});
+    let server = Running::with_files("ssu", more, logins("aes-256-gcm:s3cret\n"));
+    server.engine.context.resolver.hang("slow.example");
+    let key = Key::of(&Login { user: "aes-256-gcm".to_owned(), password: Secret::new("s3cret") }).unwrap();
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to_target = [&request(1, target.local_addr().unwrap())[3..], b"hi"].concat();
+    for message in [b"\x03\x0cslow.example\0\x35x".as_slice(), &to_target] {
+        client.send_to(&key.seal_datagram(message).unwrap(), server.address).await.unwrap();
+    }
+    let mut buffer = [0; 64];
+    let received = timeout(Duration::from_secs(20), target.recv_from(&mut buffer)).await.expect("a datagram");
+    assert_eq!(&buffer[..received.unwrap().0], b"hi");
 }

@@ -13,7 +13,7 @@ use tokio::{net::UdpSocket, time::timeout};
 
 use super::Line;
 use crate::{
-    chain::{Ask, Hop, ask, mark_refused},
+    chain::{Ask, Hop, ask, mark_refused, tunnel},
     connect::Dialer,
     datagram,
     dial::{DialCause, DialError},
@@ -71,10 +71,10 @@ impl Line {
         let Some(hop) = dialer.path.last().cloned() else {
             return Err(DialError::new((*target).clone(), DialCause::Other("the chain has no hop".to_owned())));
         };
-        let anywhere = HostPort::new("0.0.0.0", 0);
         match hop.protocol() {
             HopProtocol::Relay => self.open_relay(&dialer, &target).await,
             HopProtocol::Socks5 if hop.associates() => {
+                let anywhere = HostPort::new("0.0.0.0", 0);
                 let asked = ask(&dialer, &anywhere, Ask::Command(Command::Associate)).await?;
                 let relay = relay_address(asked.bound, &asked.node.node.address);
                 let socket = beside(&dialer, &relay).await;
@@ -83,7 +83,7 @@ impl Line {
                 Ok(Way::Beside(Beside::new(&hop, asked.node, socket, wrapping, Some(asked.stream))))
             }
             HopProtocol::Socks5 => {
-                let asked = ask(&dialer, &anywhere, Ask::Command(Command::UdpTunnel)).await?;
+                let asked = tunnel(&dialer).await?;
                 let mut address = Vec::with_capacity(address::LONGEST);
                 address::encode(&target, &mut address).map_err(unfit)?;
                 let is_strict = target.host.parse().is_ok_and(|ip: IpAddr| !ip.is_unspecified());
