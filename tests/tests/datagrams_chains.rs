@@ -151,20 +151,32 @@ fn behind(url: &str, hops: &[&str]) -> (Fairlead, u16) {
 }
 
 #[test]
-fn gost_and_our_server_carry_associations_for_each_other() {
+fn gosts_servers_and_ours_carry_datagrams_for_each_other() {
     let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
     let target = Target::start('T');
-    let gost = Proxy::gost(&program, "socks5://u:p@127.0.0.1:PORT");
-    let (_server, before_gost) = behind("socks5://127.0.0.1:PORT", &[&format!("socks5://u:p@{}", gost.address())]);
+    let [gosts_socks, gosts_relay] = ["socks5", "relay"].map(|word| {
+        let gost = Proxy::gost(&program, &format!("{word}://u:p@127.0.0.1:PORT"));
+        let hop = format!("{word}://u:p@{}", gost.address());
+        (gost, hop)
+    });
     let (_server, ours) = behind("socks5://u:p@127.0.0.1:PORT", &[]);
-    let (mut command, before_ours) = (std::process::Command::new(&program), ports::free());
-    let (listen, hop) = (format!("socks5://127.0.0.1:{before_ours}"), format!("socks5://u:p@127.0.0.1:{ours}"));
-    command.args(["-L", &listen, "-F", &hop]);
-    let _before_ours = Proxy::program(command, before_ours);
-    for port in [before_gost, before_ours] {
-        let (_fairlead, port) = through(&[&format!("socks5://127.0.0.1:{port}?udp_associate=true")], &target);
+    let ours = format!("socks5://u:p@127.0.0.1:{ours}");
+    for (word, hop, is_gost) in [
+        ("socks5", &gosts_socks.1, false),
+        ("relay", &gosts_socks.1, false),
+        ("relay", &gosts_relay.1, false),
+        ("socks5", &ours, true),
+        ("relay", &ours, true),
+    ] {
+        let (mut command, at) = (std::process::Command::new(&program), ports::free());
+        command.args(["-L", &format!("{word}://127.0.0.1:{at}"), "-F", hop]);
+        let _gost = is_gost.then(|| Proxy::program(command, at));
+        let server = (!is_gost).then(|| behind(&format!("{word}://127.0.0.1:PORT"), &[hop]));
+        let port = server.as_ref().map_or(at, |(_, port)| *port);
+        let option = if word == "socks5" { "?udp_associate=true" } else { "" };
+        let (_fairlead, port) = through(&[&format!("{word}://127.0.0.1:{port}{option}")], &target);
         let client = client(port);
-        assert_eq!(letter(&client), 'T');
+        assert_eq!(letter(&client), 'T', "{word} behind {hop}");
         are_answered(&client, &[1, 1472, 8000]);
     }
 }
@@ -181,12 +193,18 @@ fn our_own_servers_carry_datagrams_alone_and_behind_others() {
     let (_chained, chained) = behind("socks5://127.0.0.1:PORT", &[&socks]);
     let chained = format!("socks5://127.0.0.1:{chained}");
     let far_associate = format!("{chained}?udp_associate=true");
-    let (associate, relay) = (format!("{socks}?udp_associate=true"), format!("relay://u:p@127.0.0.1:{relay}"));
+    let relay = format!("relay://u:p@127.0.0.1:{relay}");
+    let [(_over_socks, over_socks), (_over_relay, over_relay)] =
+        [&socks, &relay].map(|hop| behind("relay://127.0.0.1:PORT", &[hop]));
+    let [over_socks, over_relay] = [over_socks, over_relay].map(|port| format!("relay://127.0.0.1:{port}"));
+    let associate = format!("{socks}?udp_associate=true");
     for (hops, sizes) in [
         ([&socks].as_slice(), [1, 1472, 16_373]),
         (&[&chained], [1, 1472, 16_373]),
         (&[&associate], [0, 1472, 60_000]),
         (&[&far_associate], [1, 1472, 16_373]),
+        (&[&over_socks], [1, 1472, 16_373]),
+        (&[&over_relay], [0, 1472, 60_000]),
         (&[&relay], [0, 1472, 60_000]),
         (&[&ss], [0, 1472, 60_000]),
         (&[&relay, &socks], [1, 1472, 9000]),

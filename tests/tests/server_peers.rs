@@ -105,7 +105,9 @@ fn gost_sends_datagrams_through_our_servers_both_ways() {
     let socks5 = format!("socks5://ann:s3cret@127.0.0.1:{port}");
     let ssu = format!("ssu://chacha20-ietf-poly1305:s3cret@127.0.0.1:{}", ports::free());
     let _ssu = Fairlead::run(&["run", "-o", "json", "-L", &ssu]);
-    for (scheme, hop) in [("udp", &socks5), ("rudp", &socks5), ("udp", &ssu)] {
+    let behind_ours = format!("relay://ann:s3cret@127.0.0.1:{}", ports::free());
+    let _relay = Fairlead::run(&["run", "-o", "json", "-L", &behind_ours, "-F", &socks5]);
+    for (scheme, hop) in [("udp", &socks5), ("rudp", &socks5), ("udp", &ssu), ("udp", &behind_ours)] {
         let bound = UdpSocket::bind("127.0.0.1:0").expect("a socket").local_addr().expect("an address");
         let mut command = Command::new(&program);
         command.args(["-L", &format!("{scheme}://{bound}/{target}"), "-F", hop]);

@@ -23,12 +23,14 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Shared, upstream::TRIAL};
 use crate::{
     association::Id,
+    chain::mark_refused,
     dial::{DialCause, DialError},
     group::{Chosen, Dialing, Group},
     selector::{Ticket, Why},
     stats::{DatagramCounters, Dropped},
+    stream::Stream,
 };
-pub(crate) use way::beside;
+pub(crate) use way::{Framing, beside, in_stream};
 
 /// Datagrams, and bytes of them, that wait for a way.
 const QUEUE: usize = 64;
@@ -219,6 +221,13 @@ impl Target {
     /// It can't be reached.
     pub(crate) fn failed(self, error: &DialError) {
         self.dialing.unwrap_or_else(|| self.chosen.dialing(self.told_at)).failed(error);
+    }
+
+    /// It has failed once the hop before it says late that it can't be reached.
+    pub(crate) fn hears_of_refusal(&self, stream: &mut Stream) {
+        if let Stream::Late(late) = stream {
+            late.on_refusal(mark_refused(self.chosen.clone(), None));
+        }
     }
 
     /// Whether it was dead when it was chosen, and nothing has been learnt of it since.

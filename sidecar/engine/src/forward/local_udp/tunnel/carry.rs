@@ -127,10 +127,11 @@ async fn downward(
 }
 
 /// A datagram, unless it is from somebody else, and how many bytes it takes up.
-type Found<'a> = (Option<&'a [u8]>, usize);
+pub(crate) type Found<'a> = (Option<&'a [u8]>, usize);
 
 impl Framing {
-    fn encode(&self, datagram: &[u8], out: &mut Vec<u8>) -> Result<(), Dropped> {
+    /// Appends a datagram, unless it does not fit.
+    pub(crate) fn encode(&self, datagram: &[u8], out: &mut Vec<u8>) -> Result<(), Dropped> {
         match self {
             Self::Gost { address, .. } => udp_frame::encode(address, datagram, out).map_err(Dropped::from),
             Self::Relay => relay::encode_datagram(datagram, out).then_some(()).ok_or(Dropped::TooBig),
@@ -138,7 +139,7 @@ impl Framing {
     }
 
     /// The first of the datagrams, if it is whole.
-    fn decode<'a>(&self, bytes: &'a [u8]) -> io::Result<Option<Found<'a>>> {
+    pub(crate) fn decode<'a>(&self, bytes: &'a [u8]) -> io::Result<Option<Found<'a>>> {
         match self {
             Self::Relay => Ok(relay::decode_datagram(bytes).map(|(datagram, length)| (Some(datagram), length))),
             Self::Gost { address, is_strict } => {

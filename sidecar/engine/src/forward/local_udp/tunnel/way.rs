@@ -13,7 +13,7 @@ use tokio::{net::UdpSocket, time::timeout};
 
 use super::Line;
 use crate::{
-    chain::{Ask, Hop, ask, mark_refused, tunnel},
+    chain::{Ask, Asked, Hop, ask, tunnel},
     connect::Dialer,
     datagram,
     dial::{DialCause, DialError},
@@ -36,7 +36,7 @@ pub(super) enum Way {
 }
 
 /// How datagrams lie in a stream.
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// Behind SOCKS5's UDP header with its length; the target's address, and whether answers must come from it.
     Gost { address: Vec<u8>, is_strict: bool },
     /// Behind their length.
@@ -67,30 +67,27 @@ impl Line {
     pub(super) async fn open(&mut self) -> Result<Way, DialError> {
         let target = Arc::clone(&self.target()?.chosen.node.address);
         let dialer = self.shared().dialer();
-        let unfit = |error: AddressError| DialError::new((*target).clone(), DialCause::Rejected(error.to_string()));
         let Some(hop) = dialer.path.last().cloned() else {
             return Err(DialError::new((*target).clone(), DialCause::Other("the chain has no hop".to_owned())));
         };
+        if let Some(opened) = in_stream(&dialer, &target).await.transpose() {
+            let (mut asked, framing) = opened.inspect_err(|error| self.refused(error))?;
+            self.target()?.hears_of_refusal(&mut asked.stream);
+            return Ok(Way::Stream(asked.stream, framing, asked.node));
+        }
         match hop.protocol() {
-            HopProtocol::Relay => self.open_relay(&dialer, &target).await,
-            HopProtocol::Socks5 if hop.associates() => {
+            HopProtocol::Socks5 => {
                 let anywhere = HostPort::new("0.0.0.0", 0);
                 let asked = ask(&dialer, &anywhere, Ask::Command(Command::Associate)).await?;
                 let relay = relay_address(asked.bound, &asked.node.node.address);
                 let socket = beside(&dialer, &relay).await;
                 let socket = socket.map_err(|cause| hop.error(&asked.node.node.address, cause))?;
-                let wrapping = Wrapping::socks5(&target).map_err(unfit)?;
+                let wrapping = Wrapping::socks5(&target).map_err(|error| unfit(&target, error))?;
                 Ok(Way::Beside(Beside::new(&hop, asked.node, socket, wrapping, Some(asked.stream))))
             }
-            HopProtocol::Socks5 => {
-                let asked = tunnel(&dialer).await?;
-                let mut address = Vec::with_capacity(address::LONGEST);
-                address::encode(&target, &mut address).map_err(unfit)?;
-                let is_strict = target.host.parse().is_ok_and(|ip: IpAddr| !ip.is_unspecified());
-                Ok(Way::Stream(asked.stream, Framing::Gost { address, is_strict }, asked.node))
-            }
             HopProtocol::Ss => open_ss(&dialer, &hop, &target).await,
-            HopProtocol::Socks4
+            HopProtocol::Relay
+            | HopProtocol::Socks4
             | HopProtocol::Socks4a
             | HopProtocol::Http
             | HopProtocol::Forward
@@ -100,29 +97,41 @@ impl Line {
         }
     }
 
-    async fn open_relay(&mut self, dialer: &Dialer, target: &HostPort) -> Result<Way, DialError> {
-        let asked = ask(dialer, target, Ask::Datagrams).await;
-        let (mut stream, node) = match asked {
-            Ok(asked) => (asked.stream, asked.node),
-            Err(error) => {
-                if error.hop.is_none() {
-                    self.refused(&error);
-                }
-                return Err(error);
-            }
-        };
-        if let (Stream::Late(late), Ok(target)) = (&mut stream, self.target()) {
-            late.on_refusal(mark_refused(target.chosen.clone(), None));
-        }
-        Ok(Way::Stream(stream, Framing::Relay, node))
-    }
-
-    /// The next way goes to another target.
+    /// If it is the target's fault, the next way goes to another one.
     fn refused(&mut self, error: &DialError) {
-        if let Some(target) = self.to_client.target.take() {
+        if let Some(target) = self.to_client.target.take_if(|_| error.hop.is_none()) {
             target.failed(error);
         }
     }
+}
+
+/// A stream through the last hop that carries datagrams to and from the target; none if the hop carries them in no
+/// stream. The error is of the target where it names no hop.
+pub(crate) async fn in_stream(dialer: &Dialer, target: &HostPort) -> Result<Option<(Asked, Framing)>, DialError> {
+    let Some(hop) = dialer.path.last() else { return Ok(None) };
+    if hop.protocol() == HopProtocol::Relay {
+        return Ok(Some((ask(dialer, target, Ask::Datagrams).await?, Framing::Relay)));
+    }
+    if hop.protocol() != HopProtocol::Socks5 || hop.associates() {
+        return Ok(None);
+    }
+    let framing = Framing::gost(target).map_err(|error| unfit(target, error))?;
+    // It is asked for no target.
+    let of_hop = |error: DialError| DialError { hop: error.hop.or(Some(hop.number())), ..error };
+    Ok(Some((tunnel(dialer).await.map_err(of_hop)?, framing)))
+}
+
+impl Framing {
+    fn gost(target: &HostPort) -> Result<Self, AddressError> {
+        let mut address = Vec::with_capacity(address::LONGEST);
+        address::encode(target, &mut address)?;
+        let is_strict = target.host.parse().is_ok_and(|ip: IpAddr| !ip.is_unspecified());
+        Ok(Self::Gost { address, is_strict })
+    }
+}
+
+fn unfit(target: &HostPort, error: AddressError) -> DialError {
+    DialError::new(target.clone(), DialCause::Rejected(error.to_string()))
 }
 
 /// Where the hop takes datagrams; it may leave its own address out.

@@ -2,6 +2,8 @@
 //! server's own targets, and back until it leaves. A target of the server's is judged as those of local forwards are: a
 //! name that is unknown or a path that says it can't be reached is a failure, an answer is life.
 
+mod chained;
+
 use std::{io, time::Instant};
 
 use fairlead_config::HostPort;
@@ -53,10 +55,10 @@ impl From<io::Error> for End {
 
 /// Serves a client that may have asked for an address.
 pub(super) async fn serve(session: &Session, mut client: Stream, asked: Option<HostPort>) -> Result<(), ClientFault> {
+    if !session.running.plan.chain.is_empty() {
+        return chained::serve(session, client, asked).await;
+    }
     let opened = match &asked {
-        _ if !session.running.plan.chain.is_empty() => {
-            Err((Status::Forbidden, ClientFault::NotAllowed("UDP through a chain, which only connects,".to_owned())))
-        }
         Some(address) => to_asked(session, address).await,
         None => to_own(session).await,
     };
@@ -94,7 +96,7 @@ pub(super) async fn serve(session: &Session, mut client: Stream, asked: Option<H
 /// A socket to where the client may go.
 async fn to_asked(session: &Session, address: &HostPort) -> Result<Way, (Status, ClientFault)> {
     let Some(target) = session.reachable(address).await else {
-        return Err((Status::Forbidden, ClientFault::NotAllowed(format!("UDP to {address}"))));
+        return Err(forbidden(address));
     };
     let opened = async {
         let socket = open(([0, 0, 0, 0, 0, 0, 0, 0], 0).into())?;
@@ -102,6 +104,10 @@ async fn to_asked(session: &Session, address: &HostPort) -> Result<Way, (Status,
         Ok(Way { socket, target: None })
     };
     opened.await.map_err(|error: io::Error| (Status::ServiceUnavailable, error.into()))
+}
+
+fn forbidden(address: &HostPort) -> (Status, ClientFault) {
+    (Status::Forbidden, ClientFault::NotAllowed(format!("UDP to {address}")))
 }
 
 /// A socket to the next of the server's own targets that has an address.
