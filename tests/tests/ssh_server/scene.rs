@@ -202,7 +202,7 @@ impl Guest {
     pub(crate) fn await_listening(&self, port: u16) {
         let told = || panic!("the client ended:\n{}", self.said());
         await_condition("a forward to listen", SOON, || {
-            ports::listener_on(port).is_some() || (self.said().contains("Permission denied") && told())
+            ports::listener_on(port).is_some() || (self.said().contains("Permission denied (") && told())
         });
     }
 

@@ -246,10 +246,10 @@ fn judge(code: u8, command: &str) -> Result<(), Fault> {
 }
 
 fn check_version(version: u8) -> Result<(), DialCause> {
-    if version == VERSION {
-        Ok(())
-    } else {
-        Err(handshake(format!("the hop speaks something else (it began with {version:#04x})")))
+    match version {
+        VERSION => Ok(()),
+        b'S' => Err(handshake("the hop speaks SSH; write socks5+ssh, or forward+ssh where it only forwards ports")),
+        _ => Err(handshake(format!("the hop speaks something else (it began with {version:#04x})"))),
     }
 }
 

@@ -229,7 +229,9 @@ fn refused(why: &ChannelOpenFailure) -> Fault {
         }
         ChannelOpenFailure::ResourceShortage => said("the SSH server is short of resources"),
         ChannelOpenFailure::UnknownChannelType => {
-            Fault::Hop(DialCause::Handshake("ssh: the server forwards no ports".to_owned()))
+            let line = "ssh: the server forwards no ports; one that carries a proxy's protocol is written socks5+ssh or \
+                        what its scheme is";
+            Fault::Hop(DialCause::Handshake(line.to_owned()))
         }
         ChannelOpenFailure::Other { reason, .. } => said(&format!("the SSH server refused: {reason}")),
     }

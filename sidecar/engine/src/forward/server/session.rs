@@ -17,7 +17,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Running, Shared, datagrams::of_family, handshakes::Place};
+use super::{
+    Running, Shared,
+    datagrams::of_family,
+    handshakes::{Handshakes, Place},
+};
 use crate::{
     accept::Accepted,
     chain,
@@ -55,11 +59,13 @@ pub(super) struct Session {
 /// The SSH session that a client's channel is of.
 #[derive(Debug)]
 pub(super) struct Carrier {
-    /// Who has logged in; none where everybody may.
-    pub(super) user: Option<Arc<str>>,
+    /// Who holds its ports; none where nobody is asked who it is.
+    pub(super) owner: Option<Arc<str>>,
     pub(super) limits: Limits,
     /// The address of this host that it reached.
     pub(super) local: IpAddr,
+    /// Of all channels of the session: whoever opens many and says nothing displaces nobody else.
+    pub(super) handshakes: Arc<Handshakes>,
 }
 
 /// Why a client is not connected to where it wants to go.
@@ -78,6 +84,14 @@ impl Session {
     /// The same client by a channel of its SSH session.
     pub(super) fn carried_by(&self, carrier: Arc<Carrier>) -> Self {
         Self { carrier: Some(carrier), ..self.clone() }
+    }
+
+    /// The same client by the plan of now; none: the server serves its clients in another way since its session began.
+    pub(super) fn by_now(&self) -> Option<Self> {
+        let running = self.shared.running.load_full();
+        let is_same =
+            running.protocol == self.running.protocol && running.server.is_over_ssh == self.running.server.is_over_ssh;
+        is_same.then(|| Self { running, ..self.clone() })
     }
 
     /// Serves an accepted client to its end.
@@ -137,7 +151,10 @@ impl Session {
 
     /// A place among those that have not yet said what they want.
     pub(super) fn enter(&self) -> Place {
-        self.shared.handshakes.enter(self.running.plan.max_connections)
+        match &self.carrier {
+            Some(carrier) => carrier.handshakes.enter(usize::MAX),
+            None => self.shared.handshakes.enter(self.running.plan.max_connections),
+        }
     }
 
     /// Encrypts the client's stream.
@@ -159,7 +176,7 @@ impl Session {
 
     /// Who it is that SSH has asked.
     pub(super) fn known_user(&self) -> Option<Arc<str>> {
-        self.carrier.as_ref().and_then(|carrier| carrier.user.clone())
+        self.carrier.as_ref().and_then(|carrier| carrier.owner.clone())
     }
 
     /// Whether the client may reach those targets only that it names, and that its login names, too.

@@ -9,21 +9,29 @@ mod guest;
 mod leash;
 mod listeners;
 mod logins;
+mod proof;
 mod welcome;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
-use russh::{ChannelOpenFailure, server};
+use russh::{ChannelOpenFailure, Disconnect, server};
 use tokio::{
     io::BufReader,
     net::TcpStream,
     runtime::Handle,
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::interval,
+    time::{interval, timeout},
 };
 
-use super::session::{Refusal, Session};
+use super::{
+    listening::stopped,
+    session::{Refusal, Session},
+};
 use crate::{
     protocol::ClientFault,
     socket::Socket,
@@ -38,6 +46,8 @@ pub(super) use welcome::Welcome;
 const CHANNELS_LIMIT: usize = 4_096;
 /// Wishes that wait to be taken up.
 const WISHES: usize = 64;
+/// How long a client may take to leave that is told to.
+const LEAVE: Duration = Duration::from_secs(1);
 /// How often a session is looked at for channels that stall.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
@@ -64,7 +74,7 @@ pub(super) async fn serve(session: Session, client: Socket) -> Result<(), Client
     served
 }
 
-/// Carries out what the client may have, until it leaves.
+/// Carries out what the client may have, until it leaves, or the server stops and nothing is under way.
 async fn carry(
     session: &Session,
     mut running: server::RunningSession<Guest>,
@@ -74,8 +84,17 @@ async fn carry(
     let handle = running.handle();
     let mut tasks = JoinSet::new();
     let mut look = interval(LOOK_PAUSE);
+    let (mut stop, mut stops) = (pin!(stopped(session)), false);
     loop {
+        if stops && tasks.is_empty() && heard.is_empty() {
+            let words = "the server stops".to_owned();
+            // An error says that it has left.
+            let _ = timeout(LEAVE, handle.disconnect(Disconnect::ByApplication, words, String::new())).await;
+            let _ = timeout(LEAVE, running).await;
+            return Ok(());
+        }
         tokio::select! {
+            () = &mut stop, if !stops => stops = true,
             ended = &mut running => return ended.map_err(ClientFault::from),
             Some(wish) = heard.recv() => {
                 if tasks.len() < CHANNELS_LIMIT {
@@ -94,7 +113,7 @@ async fn carry(
 
 async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: Arc<Traffic>) {
     match wish {
-        Wish::Open { channel, address, reply } => match session.connect(&address).await {
+        Wish::Open { session, channel, address, reply } => match session.connect(&address).await {
             Ok(upstream) => {
                 let client = ChannelStream::new(channel, traffic, Handle::current());
                 reply.accept().await;
@@ -106,10 +125,11 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
                 tracing::debug!(forward = %session.shared.key, peer = %session.peer, %fault, "channel refused");
             }
         },
-        Wish::Converse { channel, carrier, reply } => {
+        Wish::Converse { session, channel, reply } => {
+            session.shared.clients.accepted.fetch_add(1, Relaxed);
             let client = ChannelStream::new(channel, traffic, Handle::current());
             reply.accept().await;
-            session.carried_by(carrier).meet(Stream::Channel(Box::new(client))).await;
+            session.meet(Stream::Channel(Box::new(client))).await;
         }
         Wish::Carry { peer, address, port } => {
             let Ok((origin, peer)) = accepted(peer) else { return };
@@ -168,3 +188,6 @@ impl From<russh::Error> for ClientFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
