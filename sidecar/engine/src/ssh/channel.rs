@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
-use russh::{Channel, ChannelId, ChannelMsg, ChannelWriteHalf, client};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelWriteHalf, WindowGranter, client};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     runtime::Handle,
@@ -41,6 +41,7 @@ pub(crate) struct ChannelStream<M: Message = client::Msg> {
     /// The session's, where a dropped channel is closed.
     runtime: Handle,
     half: Option<ChannelWriteHalf<M>>,
+    granter: WindowGranter<M>,
     writer: Pin<Box<dyn AsyncWrite + Send + Sync>>,
     /// Read from the channel and not yet by the client.
     rest: Bytes,
@@ -53,13 +54,13 @@ pub(crate) struct ChannelStream<M: Message = client::Msg> {
 }
 
 impl<M: Message> ChannelStream<M> {
-    pub(crate) fn new(channel: Channel<M>, traffic: Arc<Traffic>, runtime: Handle) -> Self {
+    pub(crate) fn new(channel: Channel<M>, granter: WindowGranter<M>, traffic: Arc<Traffic>, runtime: Handle) -> Self {
         let flow = traffic.flow(channel.id());
         let (reader, half) = channel.split();
         *flow.reader() = Some(reader);
         let writer = Box::pin(half.make_writer());
         let (rest, handed) = (Bytes::new(), Vec::new());
-        Self { traffic, flow, runtime, half: Some(half), writer, rest, handed, ended: false, closed: false }
+        Self { traffic, flow, runtime, half: Some(half), granter, writer, rest, handed, ended: false, closed: false }
     }
 
     /// The next message; none when the session has ended.
@@ -76,8 +77,19 @@ impl<M: Message> ChannelStream<M> {
 
     /// The client comes for more, and so it is through with what it had.
     fn settle(&mut self) {
-        if self.rest.is_empty() {
-            self.handed.drain(..).for_each(|size| self.traffic.taken(&self.flow, size));
+        if self.rest.is_empty() && !self.handed.is_empty() {
+            let sizes = std::mem::take(&mut self.handed);
+            sizes.iter().for_each(|size| self.taken(*size));
+            // It keeps its room.
+            self.handed = sizes;
+            self.handed.clear();
+        }
+    }
+
+    fn taken(&self, size: usize) {
+        self.traffic.taken(&self.flow, size);
+        if let (Some(bytes), Some(half)) = (self.traffic.grant(&self.flow, size), &self.half) {
+            self.granter.grant(half.id(), bytes);
         }
     }
 
@@ -91,7 +103,7 @@ impl<M: Message> ChannelStream<M> {
                 }
                 Some(ChannelMsg::Eof) => self.ended = true,
                 Some(ChannelMsg::Close) => (self.ended, self.closed) = (true, true),
-                Some(ChannelMsg::ExtendedData { data, .. }) => self.traffic.taken(&self.flow, data.len()),
+                Some(ChannelMsg::ExtendedData { data, .. }) => self.taken(data.len()),
                 Some(_) => {}
                 None => return Poll::Ready(Err(session_ended())),
             }

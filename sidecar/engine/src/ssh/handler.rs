@@ -145,11 +145,12 @@ impl Handler for Watch {
         _originator: &str,
         _originator_port: u32,
         answer: ChannelOpenHandle,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Failure> {
         match self.ports.room(port) {
             Ok(room) => {
-                let stream = ChannelStream::new(channel, Arc::clone(&self.traffic), Handle::current());
+                let (granter, traffic) = (session.window_granter(), Arc::clone(&self.traffic));
+                let stream = ChannelStream::new(channel, granter, traffic, Handle::current());
                 room.send(Caller::new(stream, answer));
             }
             Err(why) => answer.reject(why).await,

@@ -35,7 +35,7 @@ pub(crate) use listening::{ListenFailure, Listening};
 pub(crate) use papers::{Drawer, Papers};
 pub(crate) use pool::{Pool, Sessions};
 pub(crate) use session::Session;
-pub(crate) use traffic::{CHANNEL_MESSAGES, Traffic};
+pub(crate) use traffic::{CHANNEL_MESSAGES, FIRST_WINDOW, Traffic};
 pub(crate) use trust::ALGORITHMS;
 
 /// AES-GCM costs half of what ChaCha20 costs where the processor helps, which all of ours do; among keys of the same kind

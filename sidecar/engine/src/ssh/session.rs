@@ -25,7 +25,7 @@ use super::{
     papers::Papers,
     sign_of_life_pause,
     to_its_end::ToItsEnd,
-    traffic::{BACKLOG, CHANNEL_MESSAGES, Traffic},
+    traffic::{BACKLOG, CHANNEL_MESSAGES, FIRST_WINDOW, Traffic},
 };
 use crate::{dial::DialCause, group::Chosen, protocol::Fault, stream::Stream};
 
@@ -121,7 +121,10 @@ impl Session {
         refused: impl FnOnce(&ChannelOpenFailure) -> Fault,
     ) -> Result<ChannelStream, Fault> {
         match opened {
-            Ok(channel) => Ok(ChannelStream::new(channel, Arc::clone(&self.traffic), self.runtime.clone())),
+            Ok(channel) => {
+                let (granter, traffic) = (self.handle.window_granter(), Arc::clone(&self.traffic));
+                Ok(ChannelStream::new(channel, granter, traffic, self.runtime.clone()))
+            }
             Err(russh::Error::ChannelOpenFailure(why)) => {
                 self.refusals.fetch_add(1, Relaxed);
                 Err(refused(&why))
@@ -207,6 +210,8 @@ fn config(node: &HostPort, papers: &Papers, ssh: &HopSsh) -> client::Config {
     let keep_alive = ssh.keep_alive.unwrap_or(defaults::SSH_KEEP_ALIVE);
     client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Fairlead_", env!("CARGO_PKG_VERSION")))),
+        window_size: FIRST_WINDOW,
+        grant_on_arrival: false,
         channel_buffer_size: CHANNEL_MESSAGES,
         keepalive_interval: Some(sign_of_life_pause(keep_alive)).filter(|pause| !pause.is_zero()),
         keepalive_max: UNANSWERED,

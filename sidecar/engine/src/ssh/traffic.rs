@@ -1,6 +1,6 @@
-//! What waits in a session's channels to be read. `russh` grants a channel's window when data arrives, and not when it
-//! is read: what nobody reads would grow without end. So the session is held once `SESSION_BUFFER` waits, and a channel
-//! that took nothing for `PATIENCE` while others stood behind it is the one that ends.
+//! What waits in a session's channels to be read, and how much more their peers may send: as much as was read, and more
+//! where reading is fast, so that who reads slowly stops nobody but its own peer. A peer that sends more than it may is
+//! held with its whole session, until the channel that took nothing for `PATIENCE` meanwhile is ended.
 
 use std::{
     collections::HashMap,
@@ -14,14 +14,17 @@ use std::{
 use russh::{ChannelId, ChannelReadHalf};
 use tokio::sync::Notify;
 
-/// What may wait in all channels of a session together, in bytes.
-pub(crate) const SESSION_BUFFER: i64 = 64 << 20;
+/// A channel's window at first, and the largest that it grows to, in bytes.
+pub(crate) const FIRST_WINDOW: u32 = 64 << 10;
+const LARGEST_WINDOW: u32 = 2 << 20;
+/// What the windows of a session may grow by altogether, in bytes.
+const GROWTH: i64 = 64 << 20;
 /// What a message counts for at least: its own size is not all that it takes.
-const LEAST: i64 = 4 << 10;
-/// Messages that may wait in one channel; more than `SESSION_BUFFER` lets in.
-pub(crate) const CHANNEL_MESSAGES: usize = 1 + (SESSION_BUFFER / LEAST) as usize;
-/// What may wait in a session that new channels still go to: a window.
-pub(crate) const BACKLOG: i64 = 2 << 20;
+const LEAST: i64 = 256;
+/// Messages that may wait in one channel; more than are let in before a session is held.
+pub(crate) const CHANNEL_MESSAGES: usize = 1 << 20;
+/// What may wait in a session that new channels still go to.
+pub(crate) const BACKLOG: i64 = GROWTH / 2;
 /// How long a channel that takes nothing may hold up others.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -31,6 +34,10 @@ pub(crate) struct Traffic {
     begun: Instant,
     channels: Mutex<HashMap<ChannelId, Arc<Flow>>>,
     waiting: AtomicI64,
+    /// What may wait in all channels before the session is held.
+    limit: AtomicI64,
+    /// What windows have grown by.
+    grown: AtomicI64,
     room: Notify,
     /// Nothing more is received now.
     held: AtomicBool,
@@ -43,10 +50,19 @@ pub(crate) struct Traffic {
 #[derive(Debug)]
 pub(crate) struct Flow {
     waiting: AtomicI64,
+    window: Mutex<Window>,
     taken_at: AtomicU64,
     /// Taken away from a channel that stalls.
     reader: Mutex<Option<ChannelReadHalf>>,
     cut: AtomicBool,
+}
+
+/// What the peer of a channel may have sent without it being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    size: u32,
+    /// Read, and not yet granted anew.
+    read: u32,
 }
 
 /// One channel, for the judgement.
@@ -63,6 +79,8 @@ impl Traffic {
             begun: Instant::now(),
             channels: Mutex::default(),
             waiting: AtomicI64::new(0),
+            limit: AtomicI64::new(limit(0)),
+            grown: AtomicI64::new(0),
             room: Notify::new(),
             held: AtomicBool::new(false),
             pressed_since: AtomicU64::new(0),
@@ -74,14 +92,36 @@ impl Traffic {
     pub(crate) fn flow(&self, id: ChannelId) -> Arc<Flow> {
         let now = self.now();
         let flow = || Arc::new(Flow::new(now));
-        Arc::clone(self.channels().entry(id).or_insert_with(flow))
+        let mut channels = self.channels();
+        let flow = Arc::clone(channels.entry(id).or_insert_with(flow));
+        self.limit.store(limit(channels.len()), Relaxed);
+        flow
     }
 
     /// Forgets a channel, and what waited in it.
     pub(crate) fn forget(&self, id: ChannelId) {
-        if let Some(flow) = self.channels().remove(&id) {
+        let mut channels = self.channels();
+        if let Some(flow) = channels.remove(&id) {
+            self.limit.store(limit(channels.len()), Relaxed);
+            self.grown.fetch_sub(i64::from(flow.window().size - FIRST_WINDOW), Relaxed);
             self.leave(flow.waiting.swap(0, Relaxed));
         }
+    }
+
+    /// Counts what a channel's reader is through with; returns what its peer may send for it, once that is worth a word.
+    pub(crate) fn grant(&self, flow: &Flow, bytes: usize) -> Option<u32> {
+        let mut window = flow.window();
+        window.read = window.read.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if window.read < window.size / 2 {
+            return None;
+        }
+        let wanted = i64::from(window.read.min(LARGEST_WINDOW - window.size));
+        let room = |grown: i64| Some(grown + wanted).filter(|grown| *grown <= GROWTH);
+        let grows = self.grown.fetch_update(Relaxed, Relaxed, room).is_ok();
+        let growth = if grows { u32::try_from(wanted).unwrap_or_default() } else { 0 };
+        let granted = window.read + growth;
+        *window = Window { size: window.size + growth, read: 0 };
+        Some(granted)
     }
 
     /// Counts what a channel received, and returns when there is room for more.
@@ -93,7 +133,7 @@ impl Traffic {
         }
         loop {
             let room = self.room.notified();
-            if self.waiting.load(Relaxed) < SESSION_BUFFER {
+            if self.waiting.load(Relaxed) < self.limit.load(Relaxed) {
                 break;
             }
             self.held.store(true, Relaxed);
@@ -134,7 +174,7 @@ impl Traffic {
     }
 
     pub(super) fn is_pressed(&self) -> bool {
-        self.waiting.load(Relaxed) >= SESSION_BUFFER / 2
+        self.waiting.load(Relaxed) >= self.limit.load(Relaxed) / 2
     }
 
     /// The server has said something.
@@ -163,8 +203,9 @@ impl Traffic {
     }
 
     fn leave(&self, bytes: i64) {
-        let before = self.waiting.fetch_sub(bytes, Relaxed);
-        if before >= SESSION_BUFFER && before - bytes < SESSION_BUFFER {
+        let (before, limit) = (self.waiting.fetch_sub(bytes, Relaxed), self.limit.load(Relaxed));
+        // The limit may have moved meanwhile.
+        if before - bytes < limit && (before >= limit || self.is_held()) {
             self.room.notify_one();
         }
     }
@@ -181,7 +222,12 @@ impl Traffic {
 impl Flow {
     fn new(now: u64) -> Self {
         let (waiting, taken_at) = (AtomicI64::new(0), AtomicU64::new(now));
-        Self { waiting, taken_at, reader: Mutex::new(None), cut: AtomicBool::new(false) }
+        let window = Mutex::new(Window { size: FIRST_WINDOW, read: 0 });
+        Self { waiting, window, taken_at, reader: Mutex::new(None), cut: AtomicBool::new(false) }
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The half that the channel is read by; none of a channel that was ended.
@@ -213,6 +259,11 @@ fn stalled(channels: &[View], held: Duration) -> Option<ChannelId> {
     }
     let idle = channels.iter().filter(|channel| channel.idle >= PATIENCE && channel.waiting > 0);
     idle.max_by_key(|channel| channel.waiting).map(|channel| channel.id)
+}
+
+/// What may wait in so many channels whose peers keep to their windows, with room for what small messages take.
+fn limit(channels: usize) -> i64 {
+    GROWTH + i64::from(FIRST_WINDOW) * i64::try_from(channels).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 fn weight(bytes: usize) -> i64 {

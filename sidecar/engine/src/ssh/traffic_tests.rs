@@ -31,7 +31,7 @@ async fn a_session_is_held_until_somebody_reads() {
     const PART: usize = 1 << 20;
     let traffic = Traffic::new();
     let flow = traffic.flow(id(1));
-    for _ in 1..SESSION_BUFFER / (PART as i64) {
+    for _ in 0..limit(1) / (PART as i64) {
         timeout(Duration::from_secs(5), traffic.received(id(1), PART)).await.unwrap();
     }
     let traffic = Arc::new(traffic);
@@ -49,6 +49,39 @@ async fn a_session_is_held_until_somebody_reads() {
     assert!(traffic.backlog() > BACKLOG);
     traffic.forget(id(1));
     assert_eq!(traffic.backlog(), 0);
+}
+
+#[test]
+fn a_peer_may_send_what_was_read_and_more_where_reading_is_fast() {
+    let traffic = Traffic::new();
+    let flow = traffic.flow(id(1));
+    let half = FIRST_WINDOW as usize / 2;
+    assert_eq!(traffic.grant(&flow, half - 1), None, "not worth a word");
+    assert_eq!(traffic.grant(&flow, 1), Some(FIRST_WINDOW), "as much again");
+    let (mut granted, mut read) = (2 * FIRST_WINDOW, FIRST_WINDOW / 2);
+    while read < 64 << 20 {
+        // Whatever the peer sends is read at once.
+        let part = 32 << 10;
+        granted += traffic.grant(&flow, part).unwrap_or_default();
+        read += part as u32;
+        assert!(granted >= read && granted - read <= LARGEST_WINDOW, "{granted} {read}");
+    }
+    assert_eq!(flow.window().size, LARGEST_WINDOW);
+}
+
+#[test]
+fn windows_of_a_session_grow_together_within_a_limit_and_give_it_back() {
+    let traffic = Traffic::new();
+    let read = |traffic: &Traffic, number: u8| {
+        let flow = traffic.flow(id(number));
+        (0..64).for_each(|_| _ = traffic.grant(&flow, LARGEST_WINDOW as usize));
+        flow.window().size
+    };
+    let sizes: Vec<_> = (0..40).map(|number| read(&traffic, number)).collect();
+    let grown: i64 = sizes.iter().map(|size| i64::from(size - FIRST_WINDOW)).sum();
+    assert!(grown <= GROWTH && sizes[0] == LARGEST_WINDOW && sizes[39] == FIRST_WINDOW, "{sizes:?}");
+    traffic.forget(id(0));
+    assert_eq!(read(&traffic, 39), LARGEST_WINDOW);
 }
 
 #[tokio::test]

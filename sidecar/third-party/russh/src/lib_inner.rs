@@ -1,8 +1,10 @@
+// Modified for Fairlead: see ../../README.md.
 use std::convert::TryFrom;
 use std::fmt::{Debug, Display, Formatter};
 use std::future::{Future, Pending};
-use std::pin::Pin;
+use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::Either as EitherFuture;
 use log::{debug, warn};
 use parsing::ChannelOpenConfirmation;
@@ -60,7 +62,9 @@ macro_rules! push_packet {
 }
 
 mod channels;
-pub use channels::{Channel, ChannelMsg, ChannelReadHalf, ChannelStream, ChannelWriteHalf};
+pub use channels::{
+    Channel, ChannelMsg, ChannelReadHalf, ChannelStream, ChannelWriteHalf, WindowGranter,
+};
 
 mod parsing;
 mod session;
@@ -530,14 +534,28 @@ impl ChannelParams {
     }
 }
 
-pub(crate) async fn flush_or_timeout<W: AsyncWrite + Unpin>(
+/// How long a session that ends waits for the stream to take what is left.
+const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Lets the stream take what it can now.
+pub(crate) fn flush_now<W: AsyncWrite + Unpin>(
     writer: &mut sshbuffer::PacketWriter,
     stream: &mut W,
-    inactivity_timer: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Error> {
-    tokio::select! {
-        r = writer.flush_into(stream) => Ok(r?),
-        _ = inactivity_timer => {
+    match writer.flush_into(stream).now_or_never() {
+        Some(written) => Ok(written?),
+        None => Ok(()),
+    }
+}
+
+/// Lets the stream take what is left when a session ends.
+pub(crate) async fn flush_at_end<W: AsyncWrite + Unpin>(
+    writer: &mut sshbuffer::PacketWriter,
+    stream: &mut W,
+) -> Result<(), Error> {
+    match tokio::time::timeout(LAST_OUTPUT_TIMEOUT, writer.flush_into(stream)).await {
+        Ok(written) => Ok(written?),
+        Err(_) => {
             debug!("timeout while writing");
             Err(Error::InactivityTimeout)
         }

@@ -1,3 +1,4 @@
+// Modified for Fairlead: see ../../README.md.
 // Copyright 2016 Pierre-Étienne Meunier
 //
 // Licensed under the Apache License, Version 2.0 (the "License");
@@ -128,11 +129,40 @@ impl ChannelFlushResult {
     }
 }
 
+/// How many bytes may wait for the stream before the application has to wait.
+const MAX_OUTPUT: usize = 1 << 18;
+/// The same with the answers to what the peer says.
+const MAX_OUTPUT_WITH_ANSWERS: usize = MAX_OUTPUT + (1 << 20);
+
 impl<C> CommonSession<C> {
     pub(crate) fn has_any_pending_data(&self) -> bool {
         self.encrypted
             .as_ref()
             .is_some_and(Encrypted::has_any_pending_data)
+    }
+
+    /// Lets the peer send more on a channel.
+    pub(crate) fn grant_window(&mut self, id: ChannelId, bytes: u32) -> Result<(), crate::Error> {
+        match self.encrypted {
+            Some(ref mut enc) => enc.grant_window(id, bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether so much waits for the stream to take it that nothing more is
+    /// asked of the application.
+    pub(crate) fn output_is_full(&self) -> bool {
+        let staged = self
+            .encrypted
+            .as_ref()
+            .map_or(0, |enc| enc.write.len() - enc.write_cursor);
+        staged + self.packet_writer.unwritten() >= MAX_OUTPUT
+    }
+
+    /// Whether the peer, which reads nothing, is not to be read either: what
+    /// it says may have to be answered.
+    pub(crate) fn answers_are_full(&self) -> bool {
+        self.packet_writer.unwritten() >= MAX_OUTPUT_WITH_ANSWERS
     }
 
     /// Channel-scoped messages (`CHANNEL_DATA`, `CHANNEL_EOF`, `CHANNEL_CLOSE`,
@@ -333,6 +363,18 @@ impl Encrypted {
             }
         }
         Ok(false)
+    }
+
+    fn grant_window(&mut self, channel: ChannelId, bytes: u32) -> Result<(), crate::Error> {
+        if let Some(channel) = self.channels.get_mut(&channel) {
+            channel.sender_window_size = channel.sender_window_size.saturating_add(bytes);
+            push_packet!(self.write, {
+                self.write.push(msg::CHANNEL_WINDOW_ADJUST);
+                channel.recipient_channel.encode(&mut self.write)?;
+                bytes.encode(&mut self.write)?;
+            });
+        }
+        Ok(())
     }
 
     fn flush_channel(

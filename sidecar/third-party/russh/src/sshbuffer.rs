@@ -1,3 +1,4 @@
+// Modified for Fairlead: see ../../README.md.
 // Copyright 2016 Pierre-Étienne Meunier
 //
 // Licensed under the Apache License, Version 2.0 (the "License");
@@ -397,6 +398,10 @@ pub(crate) struct PacketWriter {
     compress: Compress,
     packet_buffer: Vec<u8>,
     write_buffer: SSHBuffer,
+    // How much of `write_buffer` the stream has taken.
+    written: usize,
+    // Whether the stream has taken something and was not flushed since.
+    unflushed: bool,
 }
 
 impl Debug for PacketWriter {
@@ -409,6 +414,8 @@ impl PacketWriter {
     // SSH packet prefix = packet_length (cipher::PACKET_LENGTH_LEN bytes)
     // + padding_length (1 byte).
     const PACKET_PREFIX_LEN: usize = cipher::PACKET_LENGTH_LEN + 1;
+    // What the stream has taken is let go of at the latest when it is so much.
+    const COMPACT_AT: usize = 1 << 18;
 
     pub fn clear() -> Self {
         Self::new(Box::new(cipher::clear::Key {}), Compress::None)
@@ -420,6 +427,8 @@ impl PacketWriter {
             compress,
             packet_buffer: Vec::new(),
             write_buffer: SSHBuffer::new(),
+            written: 0,
+            unflushed: false,
         }
     }
 
@@ -607,11 +616,47 @@ impl PacketWriter {
         self.write_buffer.seqn = Wrapping(0);
     }
 
-    pub async fn flush_into<W: AsyncWrite + Unpin>(&mut self, w: &mut W) -> std::io::Result<()> {
-        if !self.write_buffer.buffer.is_empty() {
-            w.write_all(&self.write_buffer.buffer).await?;
+    /// Bytes that the stream has not taken yet.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.write_buffer.buffer.len() - self.written
+    }
+
+    /// Whether the stream has to take or flush something.
+    pub(crate) fn has_output(&self) -> bool {
+        self.unwritten() > 0 || self.unflushed
+    }
+
+    /// Lets the stream take what it can at once, or flushes it when it has
+    /// everything. Nothing is lost or repeated if this is dropped.
+    pub(crate) async fn write_some<W: AsyncWrite + Unpin>(
+        &mut self,
+        w: &mut W,
+    ) -> std::io::Result<()> {
+        if self.unwritten() == 0 {
             w.flush().await?;
+            self.unflushed = false;
+            return Ok(());
+        }
+        #[allow(clippy::indexing_slicing)] // never beyond the end
+        let count = w.write(&self.write_buffer.buffer[self.written..]).await?;
+        if count == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        self.written += count;
+        self.unflushed = true;
+        if self.unwritten() == 0 {
             self.write_buffer.buffer.clear();
+            self.written = 0;
+        } else if self.written >= Self::COMPACT_AT {
+            self.write_buffer.buffer.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    pub async fn flush_into<W: AsyncWrite + Unpin>(&mut self, w: &mut W) -> std::io::Result<()> {
+        while self.has_output() {
+            self.write_some(w).await?;
         }
         Ok(())
     }

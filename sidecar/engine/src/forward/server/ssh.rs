@@ -115,7 +115,7 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
     match wish {
         Wish::Open { session, channel, address, reply } => match session.connect(&address).await {
             Ok(upstream) => {
-                let client = ChannelStream::new(channel, traffic, Handle::current());
+                let client = ChannelStream::new(channel, handle.window_granter(), traffic, Handle::current());
                 reply.accept().await;
                 session.copy(Stream::Channel(Box::new(client)), upstream).await;
             }
@@ -127,7 +127,7 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
         },
         Wish::Converse { session, channel, reply } => {
             session.shared.clients.accepted.fetch_add(1, Relaxed);
-            let client = ChannelStream::new(channel, traffic, Handle::current());
+            let client = ChannelStream::new(channel, handle.window_granter(), traffic, Handle::current());
             reply.accept().await;
             session.meet(Stream::Channel(Box::new(client))).await;
         }
@@ -135,7 +135,7 @@ async fn fulfil(session: Session, wish: Wish, handle: server::Handle, traffic: A
             let Ok((origin, peer)) = accepted(peer) else { return };
             match handle.channel_open_forwarded_tcpip(address, port.into(), origin.0, origin.1).await {
                 Ok(channel) => {
-                    let client = ChannelStream::new(channel, traffic, Handle::current());
+                    let client = ChannelStream::new(channel, handle.window_granter(), traffic, Handle::current());
                     session.copy(Stream::Channel(Box::new(client)), Stream::Tcp(peer)).await;
                 }
                 // The client doesn't want the peer, or reaches no target for it: a plain close would read as an empty answer.

@@ -1,8 +1,9 @@
+// Modified for Fairlead: see ../../../README.md.
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{ChannelId, ChannelOpenFailure, Error, Pty, Sig};
@@ -111,6 +112,23 @@ pub enum ChannelMsg {
     /// (server only)
     Failure,
     OpenFailure(ChannelOpenFailure),
+}
+
+/// Grants the peer more window for what an application has taken from a
+/// channel, in sessions that don't do so as data arrives.
+#[derive(Clone, Debug)]
+pub struct WindowGranter<M> {
+    pub(crate) sender: UnboundedSender<M>,
+}
+
+impl<M: From<(ChannelId, ChannelMsg)>> WindowGranter<M> {
+    /// Lets the peer send so many bytes more on the channel.
+    pub fn grant(&self, id: ChannelId, bytes: u32) {
+        // A session that has ended grants nothing.
+        let _ = self
+            .sender
+            .send((id, ChannelMsg::WindowAdjusted { new_size: bytes }).into());
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,3 +1,4 @@
+// Modified for Fairlead: see ../../../README.md.
 // Copyright 2016 Pierre-Étienne Meunier
 //
 // Licensed under the Apache License, Version 2.0 (the "License");
@@ -595,7 +596,10 @@ impl Session {
                 if !self.common.is_established_channel(channel_num) {
                     return Ok(());
                 }
-                let target = self.common.config.window_size;
+                let target = match self.common.config.grant_on_arrival {
+                    true => self.common.config.window_size,
+                    false => 0,
+                };
                 #[allow(clippy::collapsible_if)]
                 if let Some(ref mut enc) = self.common.encrypted {
                     if enc.adjust_window_size(channel_num, &data, target)? {
@@ -622,7 +626,10 @@ impl Session {
                 if !self.common.is_established_channel(channel_num) {
                     return Ok(());
                 }
-                let target = self.common.config.window_size;
+                let target = match self.common.config.grant_on_arrival {
+                    true => self.common.config.window_size,
+                    false => 0,
+                };
                 #[allow(clippy::collapsible_if)]
                 if let Some(ref mut enc) = self.common.encrypted {
                     if enc.adjust_window_size(channel_num, &data, target)? {

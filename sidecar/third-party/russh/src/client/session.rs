@@ -56,6 +56,13 @@ impl Session {
         Ok(result)
     }
 
+    /// What grants window on this session's channels.
+    pub fn window_granter(&self) -> crate::WindowGranter<super::Msg> {
+        crate::WindowGranter {
+            sender: self.priority_sender.clone(),
+        }
+    }
+
     pub fn channel_open_session(&mut self) -> Result<ChannelId, crate::Error> {
         self.channel_open_generic(b"session", |_| Ok(()))
     }

@@ -1488,7 +1488,10 @@ impl Session {
                 trace!("handler.data {ext:?} {channel_num:?}");
                 let data = map_err!(Bytes::decode(r))?;
                 map_err!(ensure_end(r))?;
-                let target = self.target_window_size;
+                let target = match self.common.config.grant_on_arrival {
+                    true => self.target_window_size,
+                    false => 0,
+                };
 
                 #[allow(clippy::collapsible_if)]
                 if let Some(ref mut enc) = self.common.encrypted {

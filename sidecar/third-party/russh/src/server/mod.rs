@@ -82,6 +82,9 @@ pub struct Config {
     pub limits: Limits,
     /// The initial size of a channel (used for flow control).
     pub window_size: u32,
+    /// Whether a channel's window is granted anew as data arrives. Otherwise
+    /// nothing is granted but by a [`WindowGranter`](crate::WindowGranter).
+    pub grant_on_arrival: bool,
     /// The maximal size of a single packet.
     pub maximum_packet_size: u32,
     /// Buffer size for each channel (a number of unprocessed messages to store before propagating backpressure to the TCP stream)
@@ -117,6 +120,7 @@ impl Default for Config {
             keys: Vec::new(),
             certificates: Vec::new(),
             window_size: 2097152,
+            grant_on_arrival: true,
             maximum_packet_size: 32768,
             channel_buffer_size: 100,
             event_buffer_size: 10,

@@ -117,6 +117,13 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// What grants window on this session's channels.
+    pub fn window_granter(&self) -> crate::WindowGranter<Msg> {
+        crate::WindowGranter {
+            sender: self.priority_sender.clone(),
+        }
+    }
+
     /// Send data to the session referenced by this handler.
     pub async fn data(
         &self,
@@ -534,7 +541,7 @@ impl Session {
                 self.exit_signal_request(id, signal_name, core_dumped, &error_message, &lang_tag)?;
             }
             Msg::Channel(id, ChannelMsg::WindowAdjusted { new_size }) => {
-                debug!("window adjusted to {new_size:?} for channel {id:?}");
+                self.common.grant_window(id, new_size)?;
             }
             Msg::ChannelOpenAgent { channel_ref } => {
                 let id = self.channel_open_agent()?;
@@ -679,7 +686,10 @@ impl Session {
             // Leave application messages in the bounded receiver once a peer's
             // channel window is exhausted. Network reads remain active so a
             // window adjustment can release the queued data.
-            if !self.kex.active() && !self.common.has_any_pending_data() {
+            if !self.kex.active()
+                && !self.common.has_any_pending_data()
+                && !self.common.output_is_full()
+            {
                 let mut drained = 0;
                 while drained < MAX_MESSAGES_PER_BATCH {
                     // Only Empty/Disconnected end the drain; both mean "nothing
@@ -693,18 +703,13 @@ impl Session {
                     };
                     self.dispatch_msg(msg)?;
                     drained += 1;
-                    if self.common.has_any_pending_data() {
+                    if self.common.has_any_pending_data() || self.common.output_is_full() {
                         break;
                     }
                 }
                 if drained > 0 {
                     self.flush()?;
-                    crate::flush_or_timeout(
-                        &mut self.common.packet_writer,
-                        &mut stream_write,
-                        inactivity_timer.as_mut(),
-                    )
-                    .await?;
+                    crate::flush_now(&mut self.common.packet_writer, &mut stream_write)?;
                 }
                 // A drained Disconnect sets this; don't block in `select!` after.
                 if self.common.disconnected {
@@ -714,9 +719,14 @@ impl Session {
 
             let rekey_timer = future_or_pending(self.rekey_time_remaining(), tokio::time::sleep);
             pin!(rekey_timer);
+            let can_receive_outbound = !self.kex.active()
+                && !self.common.has_any_pending_data()
+                && !self.common.output_is_full();
+            let may_read = !self.common.answers_are_full();
+            let has_output = self.common.packet_writer.has_output();
 
             tokio::select! {
-                r = &mut reading => {
+                r = &mut reading, if may_read => {
                     let (stream_read, mut buffer, mut opening_cipher) = match r {
                         Ok((_, stream_read, buffer, opening_cipher)) => (stream_read, buffer, opening_cipher),
                         Err(e) => return Err(e.into())
@@ -764,6 +774,11 @@ impl Session {
                     }
                     reading.set(start_reading(stream_read, buffer, opening_cipher));
                 }
+                // A stream that takes nothing must not keep the peer from being
+                // read: it may itself wait for that, and never take anything.
+                written = self.common.packet_writer.write_some(&mut stream_write), if has_output => {
+                    map_err!(written)?;
+                }
                 () = &mut rekey_timer => {
                     // The flush after the select sees the elapsed limit.
                     debug!("rekey time limit reached");
@@ -789,7 +804,7 @@ impl Session {
                         }
                     }
                 }
-                msg = self.receiver.recv(), if !self.kex.active() && !self.common.has_any_pending_data() => {
+                msg = self.receiver.recv(), if can_receive_outbound => {
                     // Channel open replies must be dispatched before any
                     // channel traffic queued after them: `msg` may be data for
                     // a channel whose confirmation is still sitting in the
@@ -808,13 +823,7 @@ impl Session {
                 }
             }
             self.flush()?;
-
-            crate::flush_or_timeout(
-                &mut self.common.packet_writer,
-                &mut stream_write,
-                inactivity_timer.as_mut(),
-            )
-            .await?;
+            crate::flush_now(&mut self.common.packet_writer, &mut stream_write)?;
 
             if self.common.received_data {
                 // Reset the number of failed keepalive attempts. We don't
@@ -842,6 +851,9 @@ impl Session {
             }
         }
         debug!("disconnected");
+        if self.common.disconnected {
+            crate::flush_at_end(&mut self.common.packet_writer, &mut stream_write).await?;
+        }
         // Shutdown
         map_err!(stream_write.shutdown().await)?;
         loop {

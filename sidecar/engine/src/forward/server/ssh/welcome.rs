@@ -9,7 +9,7 @@ use super::logins::Logins;
 use crate::{
     plan::ServerPlan,
     secrets::{Secrets, name_of_file},
-    ssh::{ALGORITHMS, CHANNEL_MESSAGES, CIPHERS, UNANSWERED, decode_key, sign_of_life_pause},
+    ssh::{ALGORITHMS, CHANNEL_MESSAGES, CIPHERS, FIRST_WINDOW, UNANSWERED, decode_key, sign_of_life_pause},
 };
 
 /// Logins that one connection may try.
@@ -57,6 +57,8 @@ fn config(key: PrivateKey, logins: &Logins) -> server::Config {
         auth_rejection_time: LOGIN_DELAY,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![key],
+        window_size: FIRST_WINDOW,
+        grant_on_arrival: false,
         channel_buffer_size: CHANNEL_MESSAGES,
         max_auth_attempts: LOGIN_ATTEMPTS,
         inactivity_timeout: None,
