@@ -126,8 +126,8 @@ fn a_mistyped_password_may_be_typed_again() {
         &["-N", "-o", "NumberOfPasswordPrompts=2", "-l", "ann", "-L", &local(port, &target), &password]
             .map(str::to_owned),
     );
-    guest.await_listening(port);
-    assert_eq!(ask_local(port), Some('A'));
+    await_condition("the client to be let in", SOON, || ports::listener_on(port).is_some() || guest.has_ended());
+    assert_eq!(ask_local(port), Some('A'), "{}", guest.said());
     let known = scene.files.path("known_hosts");
     let hop = format!("forward+ssh://ann:guess@127.0.0.1:{}?ssh_known_hosts={known}", scene.port);
     let (fairlead, port) = through(&[&hop], &target.address().to_string());
