@@ -84,7 +84,34 @@ pub enum DialCause {
     Shortage(String),
 }
 
+/// What whoever asked for a dial may be told of the path to its target, in words that every protocol has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathFault {
+    Refused,
+    Silent,
+    Unknown,
+    Unreachable,
+}
+
 impl DialCause {
+    /// What is wrong with the path to the target; none where it is something else.
+    pub(crate) fn path_fault(&self) -> Option<PathFault> {
+        match self {
+            Self::Refused => Some(PathFault::Refused),
+            Self::Timeout(_) => Some(PathFault::Silent),
+            Self::Resolve(_) => Some(PathFault::Unknown),
+            Self::Unreachable(_) => Some(PathFault::Unreachable),
+            Self::Other(_)
+            | Self::Handshake(_)
+            | Self::Login(_)
+            | Self::HostKey(_)
+            | Self::Rejected(_)
+            | Self::Credentials(_)
+            | Self::NoSourcePort
+            | Self::Shortage(_) => None,
+        }
+    }
+
     /// The label of the failure in metrics.
     pub fn reason(&self) -> &'static str {
         match self {

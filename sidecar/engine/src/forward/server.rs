@@ -123,16 +123,10 @@ impl Server {
         context: &Context,
     ) -> io::Result<Self> {
         let address = listening_address(&plan.listen)?;
-        let (listener, socket) = match protocol {
-            ServerProtocol::Ssu => (None, datagram::listen(address, 1)?.pop()),
-            ServerProtocol::Auto
-            | ServerProtocol::Http
-            | ServerProtocol::Relay
-            | ServerProtocol::Sni
-            | ServerProtocol::Socks4
-            | ServerProtocol::Socks5
-            | ServerProtocol::Ss
-            | ServerProtocol::Ssh => (Some(Arc::new(accept::listen(address)?)), None),
+        let (listener, socket) = if protocol.is_datagram() {
+            (None, datagram::listen(address, 1)?.pop())
+        } else {
+            (Some(Arc::new(accept::listen(address)?)), None)
         };
         let chain = Chained::new(key.to_string(), &plan.chain, context);
         let shared = Arc::new(Shared {

@@ -66,6 +66,16 @@ impl ServerProtocol {
         }
     }
 
+    /// Whether clients send datagrams to its very address, and connect to none.
+    pub(crate) fn is_datagram(self) -> bool {
+        match self {
+            Self::Ssu => true,
+            Self::Auto | Self::Http | Self::Relay | Self::Sni | Self::Socks4 | Self::Socks5 | Self::Ss | Self::Ssh => {
+                false
+            }
+        }
+    }
+
     /// Whether clients may send datagrams.
     pub(crate) fn carries_datagrams(self) -> bool {
         match self {
@@ -119,7 +129,7 @@ impl Recipe {
 
     pub(crate) fn is_datagram(self) -> bool {
         match self {
-            Self::Server(protocol) => protocol == ServerProtocol::Ssu,
+            Self::Server(protocol) => protocol.is_datagram(),
             Self::LocalTcp | Self::RemoteTcp { .. } => false,
             Self::LocalUdp { .. } | Self::RemoteUdp { .. } => true,
         }

@@ -88,13 +88,11 @@ async fn a_hop_that_is_slow_and_answers_by_itself_is_waited_for_the_next_time() 
     let habit: Arc<Habit> = Arc::default();
     let (mut stream, server) = late(b"\x01\x00\x00\x00", &habit).await;
     stream.write_all(b"first").await.unwrap();
-    let theirs = tokio::spawn(async move {
-        let mut theirs = server.await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        theirs.write_all(b"answer").await.unwrap();
-    });
-    stream.read_exact(&mut [0; 6]).await.unwrap();
-    theirs.await.unwrap();
+    let mut theirs = server.await.unwrap();
+    let mut answer = [0; 6];
+    // In this order: the reply is read before there is anything behind it.
+    let (read, written) = futures::join!(stream.read_exact(&mut answer), theirs.write_all(b"answer"));
+    read.and(written.map(|()| 0)).unwrap();
     assert_eq!(habit.patience(), PROMPT.1);
     let (ours, _theirs) = pipe();
     assert!(matches!(connect(ours, &request(), &habit).await.unwrap(), Stream::Late(_)));

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use super::session::{Refusal, Session};
 use crate::{
     connect::connect,
-    dial::DialCause,
+    dial::PathFault,
     protocol::{
         ClientFault,
         relay::{Request, Status},
@@ -104,19 +104,12 @@ async fn answer(client: &mut Stream, status: Status) -> Result<(), ClientFault> 
 fn status(refusal: &Refusal) -> Status {
     match refusal {
         Refusal::NotAllowed => Status::Forbidden,
-        Refusal::Failed(DialCause::Timeout(_)) => Status::Timeout,
-        Refusal::Failed(DialCause::Refused | DialCause::Resolve(_)) => Status::HostUnreachable,
-        Refusal::Failed(DialCause::Unreachable(_)) => Status::NetworkUnreachable,
-        Refusal::Failed(
-            DialCause::Other(_)
-            | DialCause::Handshake(_)
-            | DialCause::Login(_)
-            | DialCause::HostKey(_)
-            | DialCause::Rejected(_)
-            | DialCause::Credentials(_)
-            | DialCause::NoSourcePort
-            | DialCause::Shortage(_),
-        ) => Status::ServiceUnavailable,
+        Refusal::Failed(cause) => match cause.path_fault() {
+            Some(PathFault::Silent) => Status::Timeout,
+            Some(PathFault::Refused | PathFault::Unknown) => Status::HostUnreachable,
+            Some(PathFault::Unreachable) => Status::NetworkUnreachable,
+            None => Status::ServiceUnavailable,
+        },
     }
 }
 

@@ -100,7 +100,8 @@ impl Session {
         let running = shared.running.load_full();
         let session = Self { shared, running, peer: accepted.peer, worker: accepted.worker, carrier: None };
         if session.running.uses_ssh() {
-            let served = super::ssh::serve(session.clone(), accepted.socket).await;
+            // Boxed: most clients come without SSH, and would pay for its room.
+            let served = Box::pin(super::ssh::serve(session.clone(), accepted.socket)).await;
             session.note(served);
         } else {
             session.meet(Stream::Tcp(accepted.socket)).await;

@@ -9,7 +9,7 @@ use super::{
     session::{Refusal, Session},
 };
 use crate::{
-    dial::DialCause,
+    dial::PathFault,
     protocol::{
         ClientFault,
         socks5::server::{self as wire, Code, Command, Request},
@@ -90,17 +90,10 @@ async fn connect(session: &Session, asked: Asked) -> Result<(), ClientFault> {
 fn code(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::NotAllowed => Code::NotAllowed,
-        Refusal::Failed(DialCause::Refused) => Code::Refused,
-        Refusal::Failed(DialCause::Timeout(_) | DialCause::Resolve(_) | DialCause::Unreachable(_)) => Code::Unreachable,
-        Refusal::Failed(
-            DialCause::Other(_)
-            | DialCause::Handshake(_)
-            | DialCause::Login(_)
-            | DialCause::HostKey(_)
-            | DialCause::Rejected(_)
-            | DialCause::Credentials(_)
-            | DialCause::NoSourcePort
-            | DialCause::Shortage(_),
-        ) => Code::Failed,
+        Refusal::Failed(cause) => match cause.path_fault() {
+            Some(PathFault::Refused) => Code::Refused,
+            Some(PathFault::Silent | PathFault::Unknown | PathFault::Unreachable) => Code::Unreachable,
+            None => Code::Failed,
+        },
     }
 }
