@@ -173,6 +173,25 @@ async fn names_wait_behind_a_chain_only_where_their_addresses_are_judged() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_not_answered_holds_up_no_other_datagram_of_a_tunnel() {
+    let far_end = Running::start("socks5", json!({}));
+    let judged = json!({"allowTargets": ["127.0.0.0/8"]});
+    let (target, address) = target().await;
+    for more in [json!({}), json!({"chain": [hop("socks5", &far_end)], "server": judged})] {
+        let server = Running::start("socks5", json!({"dialTimeout": "600s"}));
+        server.apply(more);
+        server.engine.context.resolver.hang("slow.example");
+        let mut client = server.says(&[OPEN]).await;
+        client.write_all(&request(0xf3, "0.0.0.0:0".parse().unwrap())).await.unwrap();
+        client.read_exact(&mut [0; 10]).await.unwrap();
+        let slow = [b"\0\x01\0".as_slice(), &to_name("slow.example", 53, b"x")[3..]].concat();
+        let literal = [b"\0\x07\0".as_slice(), &to(address, 0, b"literal")[3..]].concat();
+        client.write_all(&[slow, literal].concat()).await.unwrap();
+        assert_eq!(received(&target).await.0, b"literal");
+    }
+}
+
+#[tokio::test]
 async fn an_association_is_refused_where_the_last_hop_has_no_tunnel() {
     let far_end = Running::start("socks5", json!({}));
     let mut associates = hop("socks5", &far_end);

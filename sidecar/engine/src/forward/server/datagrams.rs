@@ -1,5 +1,6 @@
 //! Clients of a SOCKS5 server that send datagrams over their connection (0xF3): to wherever they may, or from a port
-//! they listen on. Both ways are framed as `udp_frame` says; what does not fit a frame is dropped, as datagrams are.
+//! they listen on. Both ways are framed as `udp_frame` says; what does not fit a frame is dropped, as datagrams are, and
+//! what goes to a name that is being asked for holds up nothing else.
 
 mod chained;
 
@@ -7,7 +8,7 @@ use std::{
     collections::HashSet,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use fairlead_config::HostPort;
@@ -20,6 +21,7 @@ use tokio::{
 use super::{
     binds::Owner,
     listening::{may_listen, stopped, told},
+    outlet::Socket,
     session::{Session, watch_closely},
     socks5::Asked,
 };
@@ -40,7 +42,7 @@ const PEERS_LIMIT: usize = 65_536;
 /// One client's datagrams.
 struct Tunnel<'a> {
     session: &'a Session,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     /// Who has sent something; none where the client did not ask for a port.
     peers: Option<Mutex<HashSet<SocketAddr>>>,
 }
@@ -56,7 +58,7 @@ pub(super) async fn serve(session: &Session, asked: Asked) -> Result<(), ClientF
     let opened = may_listen(session, &request.address).and_then(|asked| {
         let failed = |error: io::Error| (Code::Failed, ClientFault::Io(error));
         let place = session.shared.binds.enter(owner).map_err(failed)?;
-        Ok((place, open(asked).map_err(failed)?))
+        Ok((place, Arc::new(open(asked).map_err(failed)?)))
     });
     let (_place, socket) = match opened {
         Ok(opened) => opened,
@@ -80,21 +82,27 @@ impl Tunnel<'_> {
     /// Sends the client's datagrams until it leaves.
     async fn to_peers(&self, mut reader: impl AsyncRead + Unpin) -> Result<(), ClientFault> {
         let mut incoming = Incoming::with_room(2 * LARGEST);
-        while incoming.fill(&mut reader).await? {
+        let mut outlet = Socket::new(self.session, Arc::clone(&self.socket));
+        loop {
+            tokio::select! {
+                more = incoming.fill(&mut reader) => if !more? {
+                    return Ok(());
+                },
+                () = outlet.wait() => continue,
+            }
             let mut taken = 0;
             while let Some(frame) = udp_frame::decode(&incoming.bytes()[taken..]).map_err(|_| garbage())? {
                 let bytes = &incoming.bytes()[taken..];
                 let peer = udp_frame::peer(&bytes[frame.address.clone()]).map_err(|_| garbage())?;
-                self.send(&peer, &bytes[frame.data.clone()]).await;
+                self.send(&mut outlet, &peer, &bytes[frame.data.clone()]).await;
                 taken += frame.data.end;
             }
             incoming.take(taken);
         }
-        Ok(())
     }
 
     /// What can't be sent is lost, as datagrams are.
-    async fn send(&self, peer: &HostPort, datagram: &[u8]) {
+    async fn send(&self, outlet: &mut Socket<'_>, peer: &HostPort, datagram: &[u8]) {
         let literal = peer.host.parse().ok().map(|ip| canonical(SocketAddr::new(ip, peer.port)));
         let known = literal.filter(|peer| self.peers.as_ref().is_some_and(|peers| lock(peers).contains(peer)));
         match known {
@@ -102,7 +110,7 @@ impl Tunnel<'_> {
                 let sent = self.socket.send_to(datagram, of_family(&self.socket, peer)).await;
                 self.session.datagrams().upstream(sent);
             }
-            None => self.session.send(&self.socket, peer, datagram).await,
+            None => outlet.send(peer, datagram).await,
         }
     }
 

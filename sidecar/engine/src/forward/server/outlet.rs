@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     io,
     net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use fairlead_config::HostPort;
@@ -62,7 +63,8 @@ impl<'a> Outlet<'a> {
         if !session.running.plan.chain.is_empty() {
             return Ok(Self::Tunnel(Tunnel::open(session).await?));
         }
-        Ok(Self::Socket(Socket::new(session, open((Ipv6Addr::UNSPECIFIED, 0).into())?)))
+        let socket = Arc::new(open((Ipv6Addr::UNSPECIFIED, 0).into())?);
+        Ok(Self::Socket(Socket::new(session, socket)))
     }
 
     /// Sends a client's datagram on if it may go there, perhaps once that is known. What can't be sent is lost.
@@ -85,12 +87,12 @@ impl<'a> Outlet<'a> {
 /// A socket to everybody.
 pub(super) struct Socket<'a> {
     session: &'a Session,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     waiting: Waiting<'a, SocketAddr>,
 }
 
 impl<'a> Socket<'a> {
-    pub(super) fn new(session: &'a Session, socket: UdpSocket) -> Self {
+    pub(super) fn new(session: &'a Session, socket: Arc<UdpSocket>) -> Self {
         Self { session, socket, waiting: Waiting::default() }
     }
 
@@ -116,6 +118,12 @@ impl<'a> Socket<'a> {
                 (to, datagrams) = self.waiting.answered() => self.release(to, &datagrams),
             }
         }
+    }
+
+    /// Sends what waits for the next name to be answered; may be called again if it was given up.
+    pub(super) async fn wait(&mut self) {
+        let (to, datagrams) = self.waiting.answered().await;
+        self.release(to, &datagrams);
     }
 
     /// Sends what has waited for an address.

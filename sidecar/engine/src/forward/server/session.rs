@@ -12,14 +12,10 @@ use std::{
 use fairlead_config::{HostPort, defaults};
 use futures::future::BoxFuture;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::UdpSocket,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
     Running, Shared,
-    datagrams::of_family,
     handshakes::{Handshakes, Place},
 };
 use crate::{
@@ -31,7 +27,7 @@ use crate::{
     relay::{ByteCounters, relay_streams},
     secrets::Login,
     ssh::Limits,
-    stats::{DatagramCounters, Dropped},
+    stats::DatagramCounters,
     stream::Stream,
     tls,
 };
@@ -277,14 +273,6 @@ impl Session {
     /// What the last hop is asked for to reach where the client's datagrams go, if it may and that is found in time.
     pub(super) async fn asked_for(&self, address: &HostPort) -> Option<HostPort> {
         timeout(self.running.plan.dial_timeout, self.checked(address)).await.ok()?.ok()
-    }
-
-    /// Sends a client's datagram to where it may go. What can't be sent is lost, as datagrams are.
-    pub(super) async fn send(&self, socket: &UdpSocket, to: &HostPort, datagram: &[u8]) {
-        match self.reachable(to).await {
-            Some(to) => self.datagrams().upstream(socket.send_to(datagram, of_family(socket, to)).await),
-            None => self.datagrams().drop(Dropped::NoNode, 1),
-        }
     }
 
     /// What a name stands for. Clients of servers may ask for any: some of the resolver's places stay for others.

@@ -222,7 +222,7 @@ async fn associate(
     mut parcels: mpsc::Receiver<Parcel>,
     (client, answers): (Client, mpsc::Sender<Answer>),
 ) {
-    let mut outlet = Socket::new(&session, socket);
+    let mut outlet = Socket::new(&session, Arc::new(socket));
     loop {
         tokio::select! {
             parcel = parcels.recv() => match parcel {

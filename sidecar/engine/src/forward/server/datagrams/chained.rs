@@ -13,6 +13,7 @@ use crate::{
         listening::stopped,
         session::{Session, watch_closely},
         socks5::Asked,
+        waiting::Waiting,
     },
     protocol::{
         ClientFault, address,
@@ -61,37 +62,64 @@ impl Frames<'_> {
         mut reader: impl AsyncRead + Unpin,
         mut writer: impl AsyncWrite + Unpin,
     ) -> Result<(), ClientFault> {
-        let (mut incoming, mut frames) = (Incoming::with_room(2 * LARGEST), Vec::new());
-        while incoming.fill(&mut reader).await? {
-            let (mut taken, mut framed) = (0, Vec::new());
-            while let Some(frame) = udp_frame::decode(&incoming.bytes()[taken..]).map_err(|_| garbage())? {
-                let bytes = &incoming.bytes()[taken..];
-                let peer = udp_frame::peer(&bytes[frame.address.clone()]).map_err(|_| garbage())?;
-                match self.encode(&peer, &bytes[frame.data.clone()], &mut frames).await {
-                    Ok(count) => framed.push(count),
-                    Err(why) => self.session.datagrams().drop(why, 1),
+        let (mut incoming, mut batch) = (Incoming::with_room(2 * LARGEST), Batch::default());
+        let mut waiting = Waiting::default();
+        loop {
+            tokio::select! {
+                more = incoming.fill(&mut reader) => {
+                    if !more? {
+                        return Ok(());
+                    }
+                    let taken = self.judge(incoming.bytes(), &mut waiting, &mut batch)?;
+                    incoming.take(taken);
                 }
-                taken += frame.data.end;
+                (to, datagrams) = waiting.answered() => {
+                    datagrams.iter().for_each(|datagram| self.count(batch.add(to.as_ref(), datagram)));
+                }
             }
-            incoming.take(taken);
-            writer.write_all(&frames).await?;
+            writer.write_all(&batch.frames).await?;
             writer.flush().await?;
-            frames.clear();
-            framed.into_iter().for_each(|count| self.session.datagrams().upstream(Ok(count)));
+            batch.frames.clear();
+            batch.lengths.drain(..).for_each(|count| self.session.datagrams().upstream(Ok(count)));
         }
-        Ok(())
     }
 
-    /// Appends the frame for the hop, if the client may send there; returns the datagram's length.
-    async fn encode(&self, peer: &HostPort, datagram: &[u8], out: &mut Vec<u8>) -> Result<usize, Dropped> {
+    /// Frames what the client may send of the frames that have come whole; returns how many bytes those take up.
+    fn judge<'a>(
+        &'a self,
+        bytes: &[u8],
+        waiting: &mut Waiting<'a, HostPort>,
+        batch: &mut Batch,
+    ) -> Result<usize, ClientFault> {
+        let mut taken = 0;
+        while let Some(frame) = udp_frame::decode(&bytes[taken..]).map_err(|_| garbage())? {
+            let bytes = &bytes[taken..];
+            let peer = udp_frame::peer(&bytes[frame.address.clone()]).map_err(|_| garbage())?;
+            taken += frame.data.end;
+            let datagram = &bytes[frame.data];
+            if self.may_be_answered(&peer) {
+                self.count(batch.add(Some(&peer), datagram));
+                continue;
+            }
+            let asked = peer.clone();
+            match waiting.judge(&peer, datagram, async move { self.session.asked_for(&asked).await }) {
+                Ok(Some(to)) => self.count(batch.add(Some(&to), datagram)),
+                Ok(None) => {}
+                Err(why) => self.count(Err(why)),
+            }
+        }
+        Ok(taken)
+    }
+
+    fn may_be_answered(&self, peer: &HostPort) -> bool {
         let literal = peer.host.parse().ok().map(|ip| canonical(SocketAddr::new(ip, peer.port)));
-        let is_known =
-            literal.is_some_and(|peer| self.peers.as_ref().is_some_and(|peers| super::lock(peers).contains(&peer)));
-        let checked = if is_known { Ok(peer.clone()) } else { self.session.checked(peer).await };
-        let (peer, mut name) = (checked.map_err(|_| Dropped::NoNode)?, Vec::new());
-        address::encode(&peer, &mut name).map_err(|_| Dropped::NoNode)?;
-        udp_frame::encode(&name, datagram, out).map_err(Dropped::from)?;
-        Ok(datagram.len())
+        literal.is_some_and(|peer| self.peers.as_ref().is_some_and(|peers| super::lock(peers).contains(&peer)))
+    }
+
+    fn count(&self, added: Result<(), Dropped>) {
+        if let Err(why) = added {
+            self.session.datagrams().drop(why, 1);
+        }
     }
 
     /// Passes on whole frames of the hop until the client takes no more.
@@ -118,6 +146,24 @@ impl Frames<'_> {
             framed.into_iter().for_each(|count| self.session.datagrams().client(Ok(count)));
         }
         Err(ClientFault::Upstream("the last hop has ended the tunnel".to_owned()))
+    }
+}
+
+/// Frames for the hop, and how long their datagrams are.
+#[derive(Default)]
+struct Batch {
+    frames: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl Batch {
+    /// Adds a datagram to where the client may send it; none: nowhere.
+    fn add(&mut self, to: Option<&HostPort>, datagram: &[u8]) -> Result<(), Dropped> {
+        let (to, mut name) = (to.ok_or(Dropped::NoNode)?, Vec::with_capacity(address::LONGEST));
+        address::encode(to, &mut name).map_err(|_| Dropped::NoNode)?;
+        udp_frame::encode(&name, datagram, &mut self.frames)?;
+        self.lengths.push(datagram.len());
+        Ok(())
     }
 }
 
