@@ -192,6 +192,8 @@ fn our_own_servers_carry_datagrams_alone_and_behind_others() {
     let socks = format!("socks5://u:p@127.0.0.1:{socks}");
     let (_chained, chained) = behind("socks5://127.0.0.1:PORT", &[&socks]);
     let chained = format!("socks5://127.0.0.1:{chained}");
+    let (_far_ssu, far_ssu) = behind("ssu://aes-256-gcm:p@127.0.0.1:PORT", &[&socks]);
+    let far_ssu = format!("ss://aes-256-gcm:p@127.0.0.1:{far_ssu}");
     let far_associate = format!("{chained}?udp_associate=true");
     let relay = format!("relay://u:p@127.0.0.1:{relay}");
     let [(_over_socks, over_socks), (_over_relay, over_relay)] =
@@ -207,6 +209,7 @@ fn our_own_servers_carry_datagrams_alone_and_behind_others() {
         (&[&over_relay], [0, 1472, 60_000]),
         (&[&relay], [0, 1472, 60_000]),
         (&[&ss], [0, 1472, 60_000]),
+        (&[&far_ssu], [1, 1472, 16_373]),
         (&[&relay, &socks], [1, 1472, 9000]),
         (&[&socks, &socks, &relay], [0, 1472, 9000]),
     ] {

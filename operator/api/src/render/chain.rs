@@ -304,6 +304,11 @@ fn speaks(hop: &Hop, word: &str) -> bool {
     link::protocol_word(&hop.scheme) == word
 }
 
+/// Whether one stream through the hop carries datagrams to and from anywhere (GOST's UDP over TCP).
+pub(super) fn carries_to_anywhere(hop: &Hop) -> bool {
+    speaks(hop, "socks5") && !hop.socks5.as_ref().is_some_and(|socks5| socks5.udp_associate)
+}
+
 /// What keeps datagrams from going through these hops.
 fn datagrams_problem(hops: &[Hop]) -> Option<String> {
     let last = hops.last()?;

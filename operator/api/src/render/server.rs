@@ -7,7 +7,7 @@ use fairlead_config::{
     url::{NodeUrl, UrlOption},
 };
 
-use super::{Place, files, key_of, link, problems::Problems};
+use super::{Place, chain::carries_to_anywhere, files, key_of, link, problems::Problems};
 use crate::{PortForward, SecretSource, render::AcceptedReason};
 
 /// Where a server listens that is for nobody else.
@@ -87,9 +87,9 @@ pub(super) fn check(forward: &Forward, object: &PortForward, place: Place, probl
         }
         return;
     }
-    if forward.scheme == "ssu" && !forward.chain.is_empty() {
-        let message = "ssu sends its clients' datagrams itself, and through no hop; leave the chain out, or write socks5 \
-                       for the server";
+    if forward.scheme == "ssu" && forward.chain.last().is_some_and(|hop| !carries_to_anywhere(hop)) {
+        let message = "ssu sends its clients' datagrams to anywhere, and the last hop carries none of that kind; write \
+                       socks5 for it, without udpAssociate (udp_associate)";
         problems.add(AcceptedReason::UnsupportedValue, "spec.chain", message);
     }
     let is_ssh = forward.scheme.parse().is_ok_and(Scheme::uses_ssh);

@@ -116,9 +116,9 @@ fn what_makes_no_server_is_refused_by_name() {
         (json!({"url": "ssu://:8338"}), Place::CommandLine, "write ssu://chacha20-ietf-poly1305:password@:8388"),
         (
             json!({"scheme": "ssu", "listen": {"port": 1}, "server": {"users": {"secretRef": {"name": "u"}}},
-                "chain": [{"url": "socks5://a:1"}]}),
+                "chain": [{"url": "socks5://a:1?udp_associate=true"}]}),
             Place::Gateway,
-            "spec.chain: ssu sends its clients' datagrams itself",
+            "spec.chain: ssu sends its clients' datagrams to anywhere",
         ),
         (json!({"url": "socks5://:1080?secrets=/u"}), Place::Gateway, "a pod has none of yours"),
         (json!({"url": "socks5://:1080?cert=/u&key=/k&anonymous=1"}), Place::Gateway, "a pod has none of yours"),

@@ -210,9 +210,9 @@ impl Hop {
         self.settings().protocol
     }
 
-    /// Whether datagrams go by UDP ASSOCIATE.
-    pub(crate) fn associates(&self) -> bool {
-        self.settings().udp_associate
+    /// Whether one stream carries datagrams to and from anywhere (0xF3).
+    pub(crate) fn carries_to_anywhere(&self) -> bool {
+        self.settings().carries_to_anywhere()
     }
 
     pub(crate) fn group(&self) -> &Arc<Group> {

@@ -38,7 +38,7 @@ use crate::{
     stats::DatagramCounters,
 };
 use courier::Courier;
-pub(crate) use tunnel::{Framing, Target, beside, in_stream};
+pub(crate) use tunnel::{Framing, Outage, Target, beside, in_stream};
 pub(crate) use upstream::{Place, TRIAL};
 
 /// Associations worth a worker: with a lower limit fewer workers share them, so that the idlest of all leaves first.

@@ -72,6 +72,11 @@ impl HopSettings {
         self.protocol == HopProtocol::Socks5 && !self.no_tls && !self.is_over_ssh
     }
 
+    /// Whether one stream carries datagrams to and from anywhere: GOST's UDP over TCP (0xF3).
+    pub(crate) fn carries_to_anywhere(&self) -> bool {
+        self.protocol == HopProtocol::Socks5 && !self.udp_associate
+    }
+
     /// Whether the hop's nodes are SSH servers.
     pub(crate) fn uses_ssh(&self) -> bool {
         self.protocol == HopProtocol::Ssh || self.is_over_ssh
@@ -96,6 +101,13 @@ pub(super) fn chain(forward: &Forward) -> Result<(Vec<HopPlan>, Vec<String>), St
     let is_remote = Recipe::of(forward).is_some_and(Recipe::is_remote);
     if forward.scheme == "udp" {
         problems.extend(datagrams_problem(&plans).map(|problem| format!("chain: {problem}")));
+    }
+    if forward.scheme == "ssu" && plans.last().is_some_and(|hop| !hop.settings.carries_to_anywhere()) {
+        problems.push(
+            "chain: ssu sends datagrams to anywhere, and the last hop carries none of that kind; write socks5 for it, \
+             without udpAssociate"
+                .to_owned(),
+        );
     }
     let last = plans.last().map(|hop| hop.settings.protocol);
     let is_datagram = Recipe::of(forward).is_some_and(Recipe::is_datagram);
@@ -260,6 +272,23 @@ mod tests {
         assert_eq!((hop.rules.max_fails, hop.rules.fail_timeout), (1, Duration::from_secs(30)));
         assert_eq!(hop.dial_timeout, Duration::from_secs(5));
         assert!(!hop.settings.verifies() && hop.settings.encrypts());
+    }
+
+    #[test]
+    fn ssu_goes_through_a_last_hop_that_carries_datagrams_to_anywhere() {
+        for (hop, is_refused) in [
+            ("scheme: socks5", false),
+            ("scheme: socks5, socks5: {udpAssociate: true}", true),
+            ("scheme: relay", true),
+            ("scheme: http", true),
+        ] {
+            let text = format!(
+                "{{key: {{namespace: a, name: b}}, digest: d, scheme: ssu, listen: {{port: 1}}, targets: [], \
+                  chain: [{{{hop}, nodes: [{{host: a, port: 1080}}]}}]}}"
+            );
+            let (_, problems) = chain(&yaml::from_str(&text).unwrap()).unwrap();
+            assert_eq!(problems.iter().any(|problem| problem.contains("to anywhere")), is_refused, "{hop}");
+        }
     }
 
     #[test]

@@ -157,10 +157,6 @@ impl Recipe {
                 "healthCheck dials, and a node of a udp forward answers only datagrams; leave it out",
             ),
             (
-                self == Self::Server(ServerProtocol::Ssu) && !forward.chain.is_empty(),
-                "chain: ssu sends datagrams itself, and through no hop; leave the chain out, or write socks5",
-            ),
-            (
                 self.is_remote() && forward.chain.is_empty(),
                 "chain is empty, and the listener is at its far end; name a hop socks5 or forward+ssh",
             ),

@@ -114,7 +114,7 @@ impl Tunnel {
 
 impl Line {
     async fn run(mut self) {
-        let mut away_since = None;
+        let mut outage = Outage::default();
         while let Some(first) = self.from_client.next().await {
             if self.shared().chain.is_empty() {
                 return;
@@ -124,9 +124,7 @@ impl Line {
                 Ok(way) => {
                     let ended = way.carry(first, &mut self).await;
                     let cause = ended.err().map(|error| DialCause::Other(error.to_string()));
-                    if began.elapsed() >= LASTED {
-                        away_since = None;
-                    }
+                    outage.is_over_after(began);
                     cause
                 }
                 Err(error) => {
@@ -139,10 +137,7 @@ impl Line {
             // None: the association has ended.
             let Some(cause) = outcome else { return };
             tracing::trace!(forward = %self.shared().key, %cause, "an association's way has ended");
-            if began.elapsed() < LASTED {
-                let since = *away_since.get_or_insert(began);
-                sleep(pause(since.elapsed(), &cause, rand::random())).await;
-            }
+            outage.rest(began, &cause).await;
         }
     }
 
@@ -250,6 +245,27 @@ impl Target {
             None => self.chosen.dialing(self.told_at).answered_late(),
         }
         self.told_at = now;
+    }
+}
+
+/// Since when no way has been a good one, if the last one was none.
+#[derive(Default)]
+pub(crate) struct Outage(Option<Instant>);
+
+impl Outage {
+    /// A way that began then has ended.
+    pub(crate) fn is_over_after(&mut self, began: Instant) {
+        if began.elapsed() >= LASTED {
+            self.0 = None;
+        }
+    }
+
+    /// Waits before the next attempt, unless the last one took long by itself.
+    pub(crate) async fn rest(&mut self, began: Instant, cause: &DialCause) {
+        if began.elapsed() < LASTED {
+            let since = *self.0.get_or_insert(began);
+            sleep(pause(since.elapsed(), cause, rand::random())).await;
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 //! answers go back sealed, behind the address they came from. Who has another key is nobody, and hears nothing.
 //!
 //! One task receives from the clients and sends to them; a client has an association, with a task and a socket of its
-//! own, until no datagram has passed for the ttl. At the limit the idlest makes way for a new one.
+//! own (behind a chain: a tunnel, opened again when it was lost), until no datagram has passed for the ttl. At the limit
+//! the idlest makes way for a new one.
+
+mod line;
 
 use std::{
     io,
@@ -15,13 +18,7 @@ use fairlead_config::HostPort;
 use tokio::{net::UdpSocket, sync::mpsc, time::sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    Shared,
-    datagrams::{LARGEST, open},
-    fresh::FRESH,
-    outlet::Socket,
-    session::Session,
-};
+use super::{Shared, datagrams::LARGEST, fresh::FRESH, session::Session};
 use crate::{
     accept::{LoopGuard, Phase, Trouble},
     association::{Client, Id, Table},
@@ -30,6 +27,7 @@ use crate::{
     stats::Dropped,
     workers::Load,
 };
+use line::Line;
 
 /// Datagrams of one client that wait, and answers of all that do.
 const QUEUE: usize = 64;
@@ -177,20 +175,12 @@ impl Round {
             }
         }
         let place = Place::new(Arc::clone(control), Arc::clone(&self.load), self.worker);
-        let socket = match open((std::net::Ipv6Addr::UNSPECIFIED, 0).into()) {
-            Ok(socket) => socket,
-            Err(error) => {
-                if control.raise(Trouble::NoUpstream, tokio::time::Instant::now()) {
-                    tracing::warn!(forward = %self.shared.key, %error, "no socket for an association");
-                }
-                return None;
-            }
-        };
-        self.shared.clients.accepted.fetch_add(1, Relaxed);
         let session = Session::of_datagrams(&self.shared, client.peer, self.worker);
+        self.shared.clients.accepted.fetch_add(1, Relaxed);
         let (to_task, parcels) = mpsc::channel(QUEUE);
-        let task = associate(session, socket, parcels, (client, self.answers.0.clone()));
-        let association = Association { to_task, _task: AbortOnDropHandle::new(tokio::spawn(task)), _place: place };
+        let line = Line { session, client, parcels, answers: self.answers.0.clone() };
+        let association =
+            Association { to_task, _task: AbortOnDropHandle::new(tokio::spawn(line.run())), _place: place };
         Some(self.table.insert(client, association, Instant::now()))
     }
 
@@ -213,29 +203,6 @@ impl Round {
 fn read(plain: &[u8]) -> Option<Parcel> {
     let (peer, length) = address::decode(plain).ok()??;
     Some((peer, plain[length..].into()))
-}
-
-/// Sends a client's datagrams to wherever it may, and hands on what comes back.
-async fn associate(
-    session: Session,
-    socket: UdpSocket,
-    mut parcels: mpsc::Receiver<Parcel>,
-    (client, answers): (Client, mpsc::Sender<Answer>),
-) {
-    let mut outlet = Socket::new(&session, Arc::new(socket));
-    loop {
-        tokio::select! {
-            parcel = parcels.recv() => match parcel {
-                Some((peer, datagram)) => outlet.send(&peer, &datagram).await,
-                None => return,
-            },
-            (from, datagram) = outlet.next() => {
-                if answers.send(Answer { client, from, datagram }).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

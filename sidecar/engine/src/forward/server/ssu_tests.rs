@@ -1,7 +1,10 @@
 //! A Shadowsocks server for datagrams, by datagrams sealed here.
 #![allow(clippy::unwrap_used)]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use fairlead_config::url::Secret;
 use serde_json::json;
@@ -9,6 +12,8 @@ use tokio::{net::UdpSocket, time::timeout};
 
 use super::super::tests::{Running, logins, request};
 use crate::{protocol::ss_cipher::Key, secrets::Login, testing::await_that};
+
+const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn datagrams_under_the_key_reach_their_targets_and_others_are_counted_and_dropped() {
@@ -69,6 +74,43 @@ async fn a_name_that_is_not_answered_holds_up_no_other_datagram() {
         client.send_to(&key.seal_datagram(message).unwrap(), server.address).await.unwrap();
     }
     let mut buffer = [0; 64];
-    let received = timeout(Duration::from_secs(20), target.recv_from(&mut buffer)).await.expect("a datagram");
+    let received = timeout(SOON, target.recv_from(&mut buffer)).await.expect("a datagram");
     assert_eq!(&buffer[..received.unwrap().0], b"hi");
+}
+
+#[tokio::test]
+async fn behind_a_chain_datagrams_go_through_a_tunnel_and_through_another_when_it_was_lost() {
+    let far_ends = [Running::start("socks5", json!({})), Running::start("socks5", json!({}))];
+    let nodes = far_ends.each_ref().map(|far_end| json!({"host": "127.0.0.1", "port": far_end.address.port()}));
+    let more = json!({
+        "server": {"users": {"directory": "memory:/s/logins"}},
+        "chain": [{"scheme": "socks5", "nodes": nodes, "strategy": "fifo"}],
+    });
+    let server = Running::with_files("ssu", more, logins("aes-256-gcm:s3cret\n"));
+    let key = Key::of(&Login { user: "aes-256-gcm".to_owned(), password: Secret::new("s3cret") }).unwrap();
+    let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to_target = request(1, target.local_addr().unwrap())[3..].to_vec();
+    tokio::spawn(async move {
+        let mut buffer = [0; 64];
+        while let Ok((count, from)) = target.recv_from(&mut buffer).await {
+            target.send_to(&buffer[..count], from).await.unwrap();
+        }
+    });
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(server.address).await.unwrap();
+    for (far_end, text) in far_ends.iter().zip(["by the first", "by the second"]) {
+        let (message, mut answer) = ([&to_target, text.as_bytes()].concat(), Vec::new());
+        let deadline = Instant::now() + SOON;
+        // What is on its way when a tunnel is lost is lost with it.
+        while answer != message {
+            assert!(Instant::now() < deadline, "{text}");
+            client.send(&key.seal_datagram(&message).unwrap()).await.unwrap();
+            let mut buffer = [0; 128];
+            let Ok(count) = timeout(Duration::from_millis(200), client.recv(&mut buffer)).await else { continue };
+            answer = key.open_datagram(&mut buffer[..count.unwrap()]).unwrap().to_vec();
+        }
+        assert!(far_end.engine.stats()[0].datagrams.clone().unwrap().to_client > 0, "{text}");
+        far_end.engine.shutdown().await;
+    }
+    assert_eq!(server.engine.stats()[0].accepted, 1, "the association outlives its tunnels");
 }

@@ -112,7 +112,7 @@ pub(crate) async fn in_stream(dialer: &Dialer, target: &HostPort) -> Result<Opti
     if hop.protocol() == HopProtocol::Relay {
         return Ok(Some((ask(dialer, target, Ask::Datagrams).await?, Framing::Relay)));
     }
-    if hop.protocol() != HopProtocol::Socks5 || hop.associates() {
+    if !hop.carries_to_anywhere() {
         return Ok(None);
     }
     let framing = Framing::gost(target).map_err(|error| unfit(target, error))?;

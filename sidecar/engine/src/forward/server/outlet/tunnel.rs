@@ -17,7 +17,6 @@ use super::{Answer, Unopened};
 use crate::{
     chain::{Debt, tunnel},
     forward::server::{datagrams::LARGEST, session::Session, waiting::Waiting},
-    plan::HopProtocol,
     protocol::{ClientFault, address, incoming::Incoming, udp_frame},
     stats::Dropped,
     stream::Stream,
@@ -52,7 +51,7 @@ impl<'a> Tunnel<'a> {
     pub(super) async fn open(session: &'a Session) -> Result<Self, Unopened> {
         let mut dialer = session.shared.dialer(session.running.plan.dial_timeout);
         dialer.path = session.shared.chain.watched();
-        if !dialer.path.last().is_some_and(|hop| hop.protocol() == HopProtocol::Socks5 && !hop.associates()) {
+        if !dialer.path.last().is_some_and(|hop| hop.carries_to_anywhere()) {
             return Err(Unopened::Unfit);
         }
         let asked = tunnel(&dialer).await.map_err(Unopened::Hop)?;
