@@ -138,6 +138,8 @@ impl Session {
         let late = ClientFault::TooSlow("the client did not say in time what it wants");
         Box::pin(async move {
             tokio::select! {
+                // In this order: whoever has been heard makes way for nobody.
+                biased;
                 heard = heard => heard.unwrap_or(Err(late)),
                 () = place.lost() => {
                     Err(ClientFault::TooSlow("the client made way for others while it said nothing"))
