@@ -89,11 +89,10 @@ fn a_hundred_clients_at_once_of_gosts_bound_port_are_all_served() {
     assert_eq!(served.filter(|answer| matches!(answer, Ok('A'))).count(), 100);
 }
 
-#[test]
-fn gost_sends_datagrams_through_our_servers_both_ways() {
-    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+/// Who sends every datagram back.
+fn echo() -> SocketAddr {
     let echo = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let target = echo.local_addr().expect("an address");
+    let address = echo.local_addr().expect("an address");
     std::thread::spawn(move || {
         let mut buffer = [0; 9_000];
         while let Ok((count, from)) = echo.recv_from(&mut buffer) {
@@ -101,6 +100,27 @@ fn gost_sends_datagrams_through_our_servers_both_ways() {
             let _ = echo.send_to(&buffer[..count], from);
         }
     });
+    address
+}
+
+/// Datagrams of these sizes come back from here; what is lost before everybody listens is sent again.
+fn assert_echoes(bound: SocketAddr, sizes: [usize; 3]) {
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    client.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
+    for size in sizes {
+        let message = vec![b'x'; size];
+        let mut answer = vec![0; 9_000];
+        await_condition("an answer", SOON, || {
+            client.send_to(&message, bound).is_ok()
+                && client.recv_from(&mut answer).is_ok_and(|(count, from)| count == size && from == bound)
+        });
+    }
+}
+
+#[test]
+fn gost_sends_datagrams_through_our_servers_both_ways() {
+    let Some(program) = peer("GOST_BIN", "GOST v2") else { return };
+    let target = echo();
     let (_server, port) = serving("socks5://ann:s3cret@");
     let socks5 = format!("socks5://ann:s3cret@127.0.0.1:{port}");
     let ssu = format!("ssu://chacha20-ietf-poly1305:s3cret@127.0.0.1:{}", ports::free());
@@ -112,16 +132,7 @@ fn gost_sends_datagrams_through_our_servers_both_ways() {
         let mut command = Command::new(&program);
         command.args(["-L", &format!("{scheme}://{bound}/{target}"), "-F", hop]);
         let _gost = Datagrams::start(command);
-        let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        client.set_read_timeout(Some(Duration::from_millis(300))).expect("a limit");
-        for size in [1, 100, 8_000] {
-            let message = vec![b'x'; size];
-            let mut answer = vec![0; 9_000];
-            await_condition("an answer", SOON, || {
-                client.send_to(&message, bound).is_ok()
-                    && client.recv_from(&mut answer).is_ok_and(|(count, from)| count == size && from == bound)
-            });
-        }
+        assert_echoes(bound, [1, 100, 8_000]);
     }
 }
 
@@ -191,5 +202,25 @@ fn shadowsocks_libev_goes_through_our_server() {
         let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", &hop]);
         fairlead.await_listening(ours);
         assert_eq!(ask_times(([127, 0, 0, 1], ours), 3), "AAA", "{cipher}");
+    }
+}
+
+#[test]
+fn shadowsocks_libev_sends_datagrams_through_our_server() {
+    let target = echo();
+    for cipher in ["chacha20-ietf-poly1305", "aes-256-gcm", "chacha20"] {
+        let (server, bound) = (ports::free(), SocketAddr::from(([127, 0, 0, 1], ports::free())));
+        let _server = Fairlead::run(&["run", "-o", "json", "-L", &format!("ssu://{cipher}:s3cret@127.0.0.1:{server}")]);
+        if Command::new("ss-tunnel").arg("-h").output().is_err() {
+            skip("ss-tunnel is not installed");
+            return;
+        }
+        let mut command = Command::new("ss-tunnel");
+        command.args(["-s", "127.0.0.1", "-p", &server.to_string(), "-b", "127.0.0.1"]);
+        command.args(["-l", &bound.port().to_string(), "-L", &target.to_string()]);
+        command.args(["-k", "s3cret", "-m", cipher, "-U"]);
+        let _client = Datagrams::start(command);
+        // It takes no more than fits a packet.
+        assert_echoes(bound, [1, 100, 1_400]);
     }
 }

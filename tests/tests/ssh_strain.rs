@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,18 @@ fn either(first: &Sshd, second: &Sshd, option: &str) -> String {
     second.authorize(&first.keys.public("id"));
     let (ip, key) = (format!("{},{}", first.address(), second.address()), first.keys.text_path("id"));
     format!("{}?ip={ip}&strategy=fifo{option}&ssh_key={key}&ssh_known_hosts={known}", first.url())
+}
+
+/// A server of ours with its key, and the hop through it.
+fn ours() -> (Keys, Fairlead, String) {
+    let keys = Keys::default();
+    keys.make("host", &["-t", "ed25519", "-N", ""]);
+    let server = ports::free();
+    let key = keys.text_path("host");
+    let listen = format!("forward+ssh://ann:s3cret@127.0.0.1:{server}?ssh_key={key}&allow_targets=127.0.0.0/8");
+    let fairlead = Fairlead::run(&["run", "-L", &listen]);
+    fairlead.await_listening(server);
+    (keys, fairlead, format!("forward+ssh://ann:s3cret@127.0.0.1:{server}?secure=false"))
 }
 
 #[test]
@@ -95,6 +107,31 @@ fn a_half_close_comes_through_with_every_byte() {
         })
         .expect("both halves, whole");
     }
+}
+
+/// So much goes each way through a hop, and every byte is compared.
+fn carry(size: u64, hop: &str) -> anyhow::Result<()> {
+    let mut running = None;
+    half_close(size, First::Target, |target: SocketAddr| {
+        let (fairlead, port) = through(&[hop], &target.to_string());
+        running = Some(fairlead);
+        port
+    })
+}
+
+/// Sessions change their keys after 1 GiB each way, or as often as their peer wants it.
+#[test]
+fn what_is_on_its_way_while_keys_are_changed_arrives() {
+    for (line, size) in [("", 1_100 << 20), ("RekeyLimit 16M", 96 << 20)] {
+        let Some(sshd) = Sshd::with(line) else { return };
+        carry(size, &sshd.hop()).unwrap_or_else(|error| panic!("{line:?}: {error:#}\n{}", sshd.log()));
+    }
+}
+
+#[test]
+fn between_two_of_ours_it_arrives_too() {
+    let (_keys, server, hop) = ours();
+    carry(1_100 << 20, &hop).unwrap_or_else(|error| panic!("{error:#}\n{}", server.printed()));
 }
 
 #[test]
@@ -176,14 +213,8 @@ fn many_channels_send_both_ways_at_once_and_none_waits_for_another() {
 
 #[test]
 fn between_two_of_ours_many_channels_send_both_ways_at_once_too() {
-    let keys = Keys::default();
-    keys.make("host", &["-t", "ed25519", "-N", ""]);
-    let (target, server) = (Target::start(Behaviour::Greet('G')), ports::free());
-    let key = keys.text_path("host");
-    let listen = format!("forward+ssh://ann:s3cret@127.0.0.1:{server}?ssh_key={key}&allow_targets=127.0.0.0/8");
-    let fairlead = Fairlead::run(&["run", "-L", &listen]);
-    fairlead.await_listening(server);
-    let hop = format!("forward+ssh://ann:s3cret@127.0.0.1:{server}?secure=false");
+    let target = Target::start(Behaviour::Greet('G'));
+    let (_keys, _server, hop) = ours();
     let (_fairlead, port) = through(&[&hop], &target.address().to_string());
     echo_at_once(port, 1, 256 << 20);
     echo_at_once(port, 32, 8 << 20);

@@ -134,6 +134,21 @@ const MAX_OUTPUT: usize = 1 << 18;
 /// The same with the answers to what the peer says.
 const MAX_OUTPUT_WITH_ANSWERS: usize = MAX_OUTPUT + (1 << 20);
 
+/// What a peer may go on sending that has not seen our KEXINIT, where the
+/// application grants windows.
+const MAX_IN_FLIGHT: u64 = 4 << 20;
+
+/// How many bytes of such messages a peer may have in flight that has not seen
+/// our KEXINIT; none: any number. An application that grants windows bounds the
+/// data that waits by itself, and windows may be far larger than at first.
+pub(crate) fn in_flight_limit(msg_type: u8, window_size: u32, grant_on_arrival: bool) -> Option<u64> {
+    match msg_type {
+        _ if grant_on_arrival => Some(2 * u64::from(window_size)),
+        msg::CHANNEL_DATA | msg::CHANNEL_EXTENDED_DATA => None,
+        _ => Some(MAX_IN_FLIGHT),
+    }
+}
+
 impl<C> CommonSession<C> {
     pub(crate) fn has_any_pending_data(&self) -> bool {
         self.encrypted

@@ -1251,10 +1251,17 @@ async fn reply<H: Handler + Send>(
                 if kex.peer_kexinit_received() {
                     return Err(crate::Error::Inconsistent.into());
                 }
-                session.pending_len = session.pending_len.saturating_add(pkt.buffer.len() as u32);
-                if u64::from(session.pending_len) > 2 * u64::from(session.common.config.window_size)
-                {
-                    return Err(crate::Error::Pending.into());
+                let config = &session.common.config;
+                if let Some(limit) = crate::session::in_flight_limit(
+                    msg_type,
+                    config.window_size,
+                    config.grant_on_arrival,
+                ) {
+                    session.pending_len =
+                        session.pending_len.saturating_add(pkt.buffer.len() as u32);
+                    if u64::from(session.pending_len) > limit {
+                        return Err(crate::Error::Pending.into());
+                    }
                 }
             }
         }
