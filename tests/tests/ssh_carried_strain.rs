@@ -59,6 +59,7 @@ fn an_idle_session_keeps_no_server_from_ending() {
         let mut server = Server::of(scheme, "ann:s3cret");
         let (_fairlead, port) = through(&[&server.hop("ann:s3cret")], &target.address().to_string());
         assert_eq!(ask(here(port)).ok(), Some('A'));
+        await_condition("the first client to be gone", SOON, || target.open() == 0);
         let held = dial(here(port)).expect("a client");
         await_condition("the client to be connected", SOON, || target.open() == 1);
         server.fairlead.terminate();
