@@ -62,6 +62,15 @@ pub(crate) async fn await_within(limit: Duration, what: &str, mut holds: impl Fn
     }
 }
 
+/// Asks again until it is so, and fails with `what` after twenty seconds.
+pub(crate) async fn becomes<T: Future<Output = bool>>(what: &str, is_so: impl Fn() -> T) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not within twenty seconds: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// What the system knows of one connection of this machine (proc_net_tcp(5)).
 pub(crate) struct Row {
     pub(crate) local: u16,

@@ -65,10 +65,10 @@ pub(super) async fn at_the_last_hop(
     asked: &HostPort,
 ) -> Result<(Stream, Option<SocketAddr>), (Code, ClientFault)> {
     let limit = session.running.plan.dial_timeout;
-    let mut dialer = session.shared.dialer(limit);
-    if what == Listen::Datagrams {
-        dialer.path = session.shared.chain.watched();
-    }
+    let dialer = match what {
+        Listen::Datagrams => session.watched_dialer(),
+        Listen::Peer | Listen::Peers => session.shared.dialer(limit),
+    };
     if !dialer.path.last().is_some_and(|hop| hop.protocol() == HopProtocol::Socks5) {
         let what = "to listen through a chain whose last hop is no socks5".to_owned();
         return Err((Code::UnknownCommand, ClientFault::NotAllowed(what)));

@@ -25,11 +25,14 @@ use super::{
     session::{Session, watch_closely},
     socks5::Asked,
 };
-use crate::protocol::{
-    ClientFault, address,
-    incoming::Incoming,
-    socks5::server::{self as wire, Code},
-    udp_frame,
+use crate::{
+    protocol::{
+        ClientFault, address,
+        incoming::Incoming,
+        socks5::server::{self as wire, Code},
+        udp_frame,
+    },
+    stats::Dropped,
 };
 
 /// The largest datagram in bytes.
@@ -197,4 +200,19 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 fn garbage() -> ClientFault {
     ClientFault::Garbage("sends datagrams to what is no address")
+}
+
+/// Appends the frame of a datagram for the last hop of a chain, which sends it there.
+pub(super) fn frame_to(to: &HostPort, datagram: &[u8], out: &mut Vec<u8>) -> Result<(), Dropped> {
+    let mut name = Vec::with_capacity(address::LONGEST);
+    address::encode(to, &mut name).map_err(|_| Dropped::NoNode)?;
+    Ok(udp_frame::encode(&name, datagram, out)?)
+}
+
+pub(super) fn noise_of_the_hop() -> ClientFault {
+    ClientFault::Upstream("the last hop sends datagrams from what is no address".to_owned())
+}
+
+pub(super) fn ended_by_the_hop() -> ClientFault {
+    ClientFault::Upstream("the last hop has ended the tunnel".to_owned())
 }

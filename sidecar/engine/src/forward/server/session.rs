@@ -21,6 +21,7 @@ use super::{
 use crate::{
     accept::Accepted,
     chain,
+    connect::Dialer,
     dial::{DialCause, race, watch_idle},
     plan::ServerProtocol,
     protocol::{ClientFault, socks5::server::Terms},
@@ -250,6 +251,11 @@ impl Session {
         let allowed = self.allowed(address).await?;
         let first = allowed.first().ok_or(Refusal::NotAllowed)?;
         Ok(HostPort::new(first.ip().to_string(), first.port()))
+    }
+
+    /// What asks the last hop for a stream that is found out about when the hop is gone.
+    pub(super) fn watched_dialer(&self) -> Dialer {
+        Dialer { path: self.shared.chain.watched(), ..self.shared.dialer(self.running.plan.dial_timeout) }
     }
 
     /// The addresses of a host that the client may reach.

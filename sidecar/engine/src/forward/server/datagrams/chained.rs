@@ -6,7 +6,7 @@ use std::{collections::HashSet, net::SocketAddr, sync::Mutex};
 use fairlead_config::HostPort;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, split};
 
-use super::{LARGEST, canonical, garbage, remember};
+use super::{LARGEST, canonical, ended_by_the_hop, frame_to, garbage, noise_of_the_hop, remember};
 use crate::{
     forward::server::{
         chained::at_the_last_hop,
@@ -16,7 +16,7 @@ use crate::{
         waiting::Waiting,
     },
     protocol::{
-        ClientFault, address,
+        ClientFault,
         incoming::Incoming,
         socks5::{
             Listen,
@@ -131,9 +131,9 @@ impl Frames<'_> {
         let mut incoming = Incoming::with_room(2 * LARGEST);
         while incoming.fill(&mut reader).await? {
             let (mut taken, mut framed) = (0, Vec::new());
-            while let Some(frame) = udp_frame::decode(&incoming.bytes()[taken..]).map_err(|_| of_the_hop())? {
-                let peer =
-                    udp_frame::peer(&incoming.bytes()[taken..][frame.address.clone()]).map_err(|_| of_the_hop())?;
+            while let Some(frame) = udp_frame::decode(&incoming.bytes()[taken..]).map_err(|_| noise_of_the_hop())? {
+                let peer = udp_frame::peer(&incoming.bytes()[taken..][frame.address.clone()])
+                    .map_err(|_| noise_of_the_hop())?;
                 if let (Some(peers), Ok(ip)) = (&self.peers, peer.host.parse()) {
                     remember(peers, SocketAddr::new(ip, peer.port));
                 }
@@ -145,7 +145,7 @@ impl Frames<'_> {
             incoming.take(taken);
             framed.into_iter().for_each(|count| self.session.datagrams().client(Ok(count)));
         }
-        Err(ClientFault::Upstream("the last hop has ended the tunnel".to_owned()))
+        Err(ended_by_the_hop())
     }
 }
 
@@ -159,14 +159,8 @@ struct Batch {
 impl Batch {
     /// Adds a datagram to where the client may send it; none: nowhere.
     fn add(&mut self, to: Option<&HostPort>, datagram: &[u8]) -> Result<(), Dropped> {
-        let (to, mut name) = (to.ok_or(Dropped::NoNode)?, Vec::with_capacity(address::LONGEST));
-        address::encode(to, &mut name).map_err(|_| Dropped::NoNode)?;
-        udp_frame::encode(&name, datagram, &mut self.frames)?;
+        frame_to(to.ok_or(Dropped::NoNode)?, datagram, &mut self.frames)?;
         self.lengths.push(datagram.len());
         Ok(())
     }
-}
-
-fn of_the_hop() -> ClientFault {
-    ClientFault::Upstream("the last hop sends datagrams from what is no address".to_owned())
 }

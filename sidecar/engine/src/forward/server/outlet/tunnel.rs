@@ -16,8 +16,12 @@ use tokio::{
 use super::{Answer, Unopened};
 use crate::{
     chain::{Debt, tunnel},
-    forward::server::{datagrams::LARGEST, session::Session, waiting::Waiting},
-    protocol::{ClientFault, address, incoming::Incoming, udp_frame},
+    forward::server::{
+        datagrams::{LARGEST, ended_by_the_hop, frame_to, noise_of_the_hop},
+        session::Session,
+        waiting::Waiting,
+    },
+    protocol::{ClientFault, incoming::Incoming, udp_frame},
     stats::Dropped,
     stream::Stream,
 };
@@ -49,8 +53,7 @@ struct Frame {
 
 impl<'a> Tunnel<'a> {
     pub(super) async fn open(session: &'a Session) -> Result<Self, Unopened> {
-        let mut dialer = session.shared.dialer(session.running.plan.dial_timeout);
-        dialer.path = session.shared.chain.watched();
+        let dialer = session.watched_dialer();
         if !dialer.path.last().is_some_and(|hop| hop.carries_to_anywhere()) {
             return Err(Unopened::Unfit);
         }
@@ -94,7 +97,7 @@ impl<'a> Tunnel<'a> {
                 fault = &mut self.upkeep => return Err(fault),
                 more = self.incoming.fill(&mut self.from_hop) => match more? {
                     true => self.debt.heard(),
-                    false => return Err(ClientFault::Upstream("the last hop has ended the tunnel".to_owned())),
+                    false => return Err(ended_by_the_hop()),
                 },
                 (to, datagrams) = self.waiting.answered() => match to {
                     Some(to) => datagrams.iter().for_each(|datagram| self.queue(&to, datagram)),
@@ -106,12 +109,11 @@ impl<'a> Tunnel<'a> {
 
     /// The next answer of those that have come; from what is no address, it is none.
     fn answer(&mut self) -> Result<Option<Answer>, ClientFault> {
-        let noise = |_| ClientFault::Upstream("the last hop sends datagrams from what is no address".to_owned());
         loop {
             let bytes = &self.incoming.bytes()[self.taken..];
-            let Some(frame) = udp_frame::decode(bytes).map_err(noise)? else { break };
+            let Some(frame) = udp_frame::decode(bytes).map_err(|_| noise_of_the_hop())? else { break };
             self.taken += frame.data.end;
-            let peer = udp_frame::peer(&bytes[frame.address]).map_err(noise)?;
+            let peer = udp_frame::peer(&bytes[frame.address]).map_err(|_| noise_of_the_hop())?;
             match peer.host.parse::<IpAddr>() {
                 Ok(ip) => return Ok(Some((SocketAddr::new(ip, peer.port), bytes[frame.data].into()))),
                 Err(_) => self.session.datagrams().drop(Dropped::Refused, 1),
@@ -124,9 +126,8 @@ impl<'a> Tunnel<'a> {
 }
 
 fn framed(to: &HostPort, datagram: &[u8]) -> Result<Frame, Dropped> {
-    let (mut name, mut bytes) = (Vec::with_capacity(address::LONGEST), Vec::new());
-    address::encode(to, &mut name).map_err(|_| Dropped::NoNode)?;
-    udp_frame::encode(&name, datagram, &mut bytes)?;
+    let mut bytes = Vec::new();
+    frame_to(to, datagram, &mut bytes)?;
     Ok(Frame { bytes, length: datagram.len() })
 }
 

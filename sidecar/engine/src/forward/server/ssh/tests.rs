@@ -1,7 +1,7 @@
 //! Sessions of a client that does more than clients do, with a server on loopback.
 #![allow(clippy::unwrap_used)]
 
-use std::{future::Future, net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use russh::{
     Channel, ChannelMsg, client,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{super::tests::*, *};
-use crate::{SecretFiles, ssh::CARRIER};
+use crate::{SecretFiles, ssh::CARRIER, testing::becomes};
 
 const SOON: Duration = Duration::from_secs(20);
 const GREETING: (&[u8], &[u8]) = (b"\x05\x01\x00", b"\x05\x00");
@@ -77,15 +77,6 @@ async fn says(channel: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), exchang
         let mut got = vec![0; answer.len()];
         timeout(SOON, channel.read_exact(&mut got)).await.unwrap().unwrap();
         assert_eq!(got, *answer, "to {message:?}");
-    }
-}
-
-/// Asks again until it is so.
-async fn becomes<T: Future<Output = bool>>(what: &str, is_so: impl Fn() -> T) {
-    let deadline = Instant::now() + SOON;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}");
-        tokio::task::yield_now().await;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     forward::{
         local_udp::{Framing, Target, in_stream},
         server::{
-            datagrams::LARGEST,
+            datagrams::{LARGEST, ended_by_the_hop},
             listening::stopped,
             relay::{answer, status},
             session::{Refusal, Session, watch_closely},
@@ -50,8 +50,7 @@ struct Line<'a> {
 
 /// Serves a client that may have asked for an address.
 pub(super) async fn serve(session: &Session, mut client: Stream, asked: Option<HostPort>) -> Result<(), ClientFault> {
-    let mut dialer = session.shared.dialer(session.running.plan.dial_timeout);
-    dialer.path = session.shared.chain.watched();
+    let dialer = session.watched_dialer();
     let opened = match &asked {
         Some(address) => to_asked(session, &dialer, address).await,
         None => to_own(session, &dialer).await,
@@ -159,7 +158,7 @@ impl Line<'_> {
             let on_trial = target.as_ref().is_some_and(|target| target.is_on_trial()).then_some(&self.sent);
             tokio::select! {
                 more = incoming.fill(&mut reader) => if !more? {
-                    return Err(ClientFault::Upstream("the last hop has ended the tunnel".to_owned()));
+                    return Err(ended_by_the_hop());
                 },
                 () = passed_without_complaint(on_trial) => {
                     target.iter_mut().for_each(|target| target.passed_trial());
