@@ -9,11 +9,12 @@ use std::{
 
 use fairlead_tests::{
     binary::{Fairlead, allow_descriptors},
+    carried::Server,
     clients::{First, ask, ask_times, dial, echo_both_ways, half_close, is_echoed, letter, open_many},
     deadline::{SOON, await_condition, until},
     ports,
     skip::skip,
-    sshd::{Keys, Sshd, is_dead, through},
+    sshd::{Sshd, is_dead, through},
     targets::{Behaviour, Target},
 };
 
@@ -27,18 +28,6 @@ fn either(first: &Sshd, second: &Sshd, option: &str) -> String {
     second.authorize(&first.keys.public("id"));
     let (ip, key) = (format!("{},{}", first.address(), second.address()), first.keys.text_path("id"));
     format!("{}?ip={ip}&strategy=fifo{option}&ssh_key={key}&ssh_known_hosts={known}", first.url())
-}
-
-/// A server of ours with its key, and the hop through it.
-fn ours() -> (Keys, Fairlead, String) {
-    let keys = Keys::default();
-    keys.make("host", &["-t", "ed25519", "-N", ""]);
-    let server = ports::free();
-    let key = keys.text_path("host");
-    let listen = format!("forward+ssh://ann:s3cret@127.0.0.1:{server}?ssh_key={key}&allow_targets=127.0.0.0/8");
-    let fairlead = Fairlead::run(&["run", "-L", &listen]);
-    fairlead.await_listening(server);
-    (keys, fairlead, format!("forward+ssh://ann:s3cret@127.0.0.1:{server}?secure=false"))
 }
 
 #[test]
@@ -130,8 +119,9 @@ fn what_is_on_its_way_while_keys_are_changed_arrives() {
 
 #[test]
 fn between_two_of_ours_it_arrives_too() {
-    let (_keys, server, hop) = ours();
-    carry(1_100 << 20, &hop).unwrap_or_else(|error| panic!("{error:#}\n{}", server.printed()));
+    let server = Server::of("forward+ssh", "ann:s3cret");
+    let carried = carry(1_100 << 20, &server.hop("ann:s3cret"));
+    carried.unwrap_or_else(|error| panic!("{error:#}\n{}", server.fairlead.printed()));
 }
 
 #[test]
@@ -214,8 +204,8 @@ fn many_channels_send_both_ways_at_once_and_none_waits_for_another() {
 #[test]
 fn between_two_of_ours_many_channels_send_both_ways_at_once_too() {
     let target = Target::start(Behaviour::Greet('G'));
-    let (_keys, _server, hop) = ours();
-    let (_fairlead, port) = through(&[&hop], &target.address().to_string());
+    let server = Server::of("forward+ssh", "ann:s3cret");
+    let (_fairlead, port) = through(&[&server.hop("ann:s3cret")], &target.address().to_string());
     echo_at_once(port, 1, 256 << 20);
     echo_at_once(port, 32, 8 << 20);
 }
