@@ -38,7 +38,7 @@ impl Operator {
         Self::start_installed(cluster, &[])
     }
 
-    /// Starts one more, with further arguments.
+    /// Starts one more, with further arguments, and waits until it serves /metrics.
     pub fn start_installed(cluster: &ControlPlane, arguments: &[&str]) -> Self {
         let kubeconfig = cluster.kubeconfig_for(NAMESPACE, SERVICE_ACCOUNT);
         let metrics = ports::free();
@@ -47,6 +47,7 @@ impl Operator {
             ["run", "--namespace", NAMESPACE, "--metrics-addr", &address].into_iter().chain(arguments.iter().copied());
         let launch = Launch::new(all).program(operator());
         let process = launch.environment("KUBECONFIG", kubeconfig).environment("RUST_LOG", "info").start();
+        process.await_listening(metrics);
         Self { process, metrics }
     }
 
