@@ -1,6 +1,9 @@
 //! Waiting for something to become true, in tests that must not sleep: every wait names what it waits for and ends.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::{self, Display, Formatter},
+    time::{Duration, Instant},
+};
 
 /// How long anything may take that takes milliseconds on an idle machine.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -8,8 +11,17 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// How often a condition is looked at.
 const TURN: Duration = Duration::from_millis(10);
 
-/// Looks until `probe` has an answer. Panics, saying what was waited for, after `limit`.
-pub fn await_some<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+/// What a wait was for, said only once it was in vain.
+pub struct Late<F>(pub F);
+
+impl<F: Fn() -> String> Display for Late<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&(self.0)())
+    }
+}
+
+/// Looks until `probe` has an answer. Panics, saying what was waited for, after `limit`: what is `what` by then.
+pub fn await_some<T>(what: impl Display, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(found) = probe() {
@@ -21,7 +33,7 @@ pub fn await_some<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Opt
 }
 
 /// Looks until `condition` is true. Panics, saying what was waited for, after `limit`.
-pub fn await_condition(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+pub fn await_condition(what: impl Display, limit: Duration, mut condition: impl FnMut() -> bool) {
     await_some(what, limit, || condition().then_some(()));
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     clients::ask,
     cluster::{CLUSTER_SOON, ControlPlane, Kubelet, Mounting, Request, TempNamespace},
-    deadline::{await_condition, await_some},
+    deadline::{Late, await_condition, await_some},
     operator::{Operator, USER, await_condition_of, forbidden},
     targets::Target,
 };
@@ -95,7 +95,7 @@ impl<'a> Scene<'a> {
     /// Waits until there is one pod of this Deployment, and answers its name and where it listens.
     pub fn await_pod(&self, deployment: &str, port: u16) -> (String, SocketAddr) {
         let of_deployment = |name: &str| name.rsplitn(3, '-').nth(2) == Some(deployment);
-        await_some(&format!("one pod of {deployment}"), CLUSTER_SOON, || {
+        await_some(format!("one pod of {deployment}"), CLUSTER_SOON, || {
             let mut pods = self.kubelet.pods();
             pods.retain(|(name, _)| of_deployment(name));
             pods.pop().filter(|_| pods.is_empty()).map(|(name, ip)| (name, (ip, port).into()))
@@ -104,7 +104,7 @@ impl<'a> Scene<'a> {
 
     /// Waits until clients are answered with this letter.
     pub fn await_letter(&self, address: SocketAddr, letter: char) {
-        await_condition(&format!("{letter} at {address}"), CLUSTER_SOON, || ask(address).ok() == Some(letter));
+        await_condition(format!("{letter} at {address}"), CLUSTER_SOON, || ask(address).ok() == Some(letter));
     }
 
     /// Every write of the operator in this namespace so far.
@@ -123,7 +123,12 @@ impl<'a> Scene<'a> {
     /// Waits until the operator has written nothing here for a while, and answers how much it has written in all.
     pub fn await_idle(&self) -> usize {
         let (mut count, mut since) = (self.writes().len(), Instant::now());
-        await_condition("the operator to have nothing more to write", CLUSTER_SOON, || {
+        let idle = Late(|| {
+            let writes = self.writes();
+            let last: Vec<_> = writes[writes.len().saturating_sub(12)..].iter().map(Request::line).collect();
+            format!("the operator to have nothing more to write; the last of {}:\n{}", writes.len(), last.join("\n"))
+        });
+        await_condition(idle, CLUSTER_SOON, || {
             let writes = self.writes();
             if writes.len() != count {
                 (count, since) = (writes.len(), Instant::now());

@@ -45,7 +45,7 @@ fn ports_at_a_gost_far_end_are_held_by_bind_and_by_mbind() {
         let (_fairlead, port) = remote("rtcp", &format!("socks5://{}{options}", gost.address()), target.address());
         for number in 0..5 {
             // One peer per BIND: between two, nobody listens.
-            await_condition(&format!("client {number}"), SOON, || ask(([127, 0, 0, 1], port)).ok() == Some('A'));
+            await_condition(format!("client {number}"), SOON, || ask(([127, 0, 0, 1], port)).ok() == Some('A'));
         }
         let clients: Vec<_> = (0..100).map(|_| thread::spawn(move || ask(([127, 0, 0, 1], port)).is_ok())).collect();
         let served = clients.into_iter().filter_map(|client| client.join().ok()).filter(|served| *served).count();

@@ -37,7 +37,7 @@ fn a_server_that_knows_only_bind_serves_one_client_after_the_other() {
     let fairlead = Fairlead::run(&["run", "-o", "json", "-L", &listen, "-F", &hop]);
     let port = || fairlead.objects().last()?["status"]["addresses"][0]["port"].as_u64();
     for number in 0..5 {
-        await_condition(&format!("client {number}"), SOON, || {
+        await_condition(format!("client {number}"), SOON, || {
             let port = port().and_then(|port| u16::try_from(port).ok());
             port.is_some_and(|port| ask(([127, 0, 0, 1], port)).ok() == Some('A'))
         });

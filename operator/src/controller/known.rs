@@ -138,7 +138,9 @@ impl Known {
                     self.claimed.insert(child.name.clone());
                 }
                 if let Some(document) = outcome.document {
-                    self.document = document;
+                    // What a proxy said while it was being written stays true: the next one is newer still.
+                    let revision = document.revision.max(self.document.revision);
+                    self.document = InForce { revision, ..document };
                 }
                 match answer.filter(Answer::is_of_note) {
                     Some(answer) => self.answers.insert(child, answer),
@@ -175,16 +177,19 @@ impl Known {
         members.iter().filter_map(of_member).collect()
     }
 
-    /// Takes a proxy's word that it runs this revision, as far as it can be true; answers whether it is news.
-    pub(super) fn overtake(&mut self, revision: u64, now: Instant) -> bool {
-        let is_soon = self.overtook.is_some_and(|before| now < before + OVERTAKING_GAP);
+    /// Takes a proxy's word that it runs this revision, as far as it can be true and is news. Answers when to see to it
+    /// that it gets a newer one: `now` if the word is taken, later if the last one came just before.
+    pub(super) fn overtake(&mut self, revision: u64, now: Instant) -> Option<Instant> {
         let is_known = self.document.text.is_none() || revision <= self.document.revision;
-        if is_soon || is_known || revision >= REVISION_LIMIT {
-            return false;
+        if is_known || revision >= REVISION_LIMIT {
+            return None;
         }
-        self.document.revision = revision;
-        self.overtook = Some(now);
-        true
+        let due = self.overtook.map_or(now, |before| now.max(before + OVERTAKING_GAP));
+        if due <= now {
+            self.document.revision = revision;
+            self.overtook = Some(now);
+        }
+        Some(due)
     }
 
     /// The newest document that anybody knows of.
@@ -200,5 +205,46 @@ impl Known {
             return InForce { revision, text: text.map(|text| text.as_str().into()) };
         }
         self.document.clone()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+    use crate::controller::child::Wanted;
+
+    fn document(revision: u64, text: &str) -> InForce {
+        InForce { revision, text: Some(text.into()) }
+    }
+
+    /// A configuration that has just been written.
+    fn written(document: InForce) -> Outcome {
+        let wanted = Wanted::new(ChildKind::ConfigMap, &ConfigMap::default()).unwrap();
+        Outcome { write: Write::Apply(wanted), result: Ok(None), document: Some(document) }
+    }
+
+    #[test]
+    fn what_a_proxy_says_while_a_document_is_written_outlasts_the_write() {
+        let now = Instant::now();
+        let mut known = Known::running(document(10, "one"));
+        assert_eq!(known.overtake(9000, now), Some(now));
+        known.learn(written(document(11, "two"))).unwrap();
+        assert_eq!(known.document, document(9000, "two"));
+        known.learn(written(document(9001, "three"))).unwrap();
+        assert_eq!(known.document, document(9001, "three"));
+    }
+
+    #[test]
+    fn a_proxys_word_that_comes_soon_after_another_is_taken_when_the_gap_is_over() {
+        let (now, mut known) = (Instant::now(), Known::running(document(10, "one")));
+        assert_eq!(known.overtake(10, now), None, "no news");
+        assert_eq!(known.overtake(REVISION_LIMIT, now), None, "can't be true");
+        assert_eq!(known.overtake(20, now), Some(now));
+        let (soon, later) = (now + OVERTAKING_GAP / 2, now + OVERTAKING_GAP);
+        assert_eq!((known.overtake(30, soon), known.document.revision), (Some(later), 20));
+        assert_eq!((known.overtake(30, later), known.document.revision), (Some(later), 30));
     }
 }

@@ -222,9 +222,7 @@ impl Leading {
             self.news.entry(name.clone()).or_insert(now);
         }
         self.look_at_members(controller, id, now);
-        if self.overtake(id, now) {
-            self.work.add(id.clone(), now);
-        }
+        self.overtake(id, now);
     }
 
     /// A name that was somebody else's is free.

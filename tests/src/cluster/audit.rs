@@ -35,6 +35,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// When, what and how it was answered, for messages.
+    pub fn line(&self) -> String {
+        format!("{} {} {} {}", self.received, self.verb, self.path, self.code)
+    }
+
     /// Whether it changes what is stored.
     pub fn is_write(&self) -> bool {
         !["get", "list", "watch"].contains(&self.verb.as_str())

@@ -122,7 +122,7 @@ impl ProxyPod {
 
     /// Waits until its readiness probe succeeds, and says so in the Pod's status.
     pub fn await_ready(&mut self, namespace: &Objects) {
-        await_condition(&format!("pod {} to pass its probe", self.name), SOON, || {
+        await_condition(format!("pod {} to pass its probe", self.name), SOON, || {
             assert!(self.process.is_running(), "pod {} has ended:\n{}", self.name, self.process.printed());
             self.passes_its_probe()
         });

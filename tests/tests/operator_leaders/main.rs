@@ -39,7 +39,7 @@ fn start(cluster: &ControlPlane, name: &str) -> Operator {
 /// Starts one more, and waits until it knows the cluster.
 fn stand_by(cluster: &ControlPlane, name: &str) -> Operator {
     let operator = start(cluster, name);
-    await_condition(&format!("operator {name} to be ready"), CLUSTER_SOON, || {
+    await_condition(format!("operator {name} to be ready"), CLUSTER_SOON, || {
         http("GET", operator.metrics_port(), "/readyz").is_ok_and(|answer| answer.code == 200)
     });
     operator
@@ -54,7 +54,7 @@ fn holder(cluster: &ControlPlane) -> Option<String> {
 }
 
 fn await_holder(cluster: &ControlPlane, name: &str) {
-    await_condition(&format!("{name} to hold the lease"), CLUSTER_SOON, || holder(cluster).as_deref() == Some(name));
+    await_condition(format!("{name} to hold the lease"), CLUSTER_SOON, || holder(cluster).as_deref() == Some(name));
 }
 
 /// A PortForward whose targets change all the time; dropping it ends that.

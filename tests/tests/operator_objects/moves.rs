@@ -96,7 +96,7 @@ fn a_gateway_that_loses_a_member_goes_on_and_one_that_loses_the_last_goes() {
 /// Follows the Service as clients do, until it leads to a proxy and `done`; answers how often it was asked in vain.
 fn refused_until(scene: &Scene<'_>, port: u16, proxy: &str, done: impl Fn() -> bool) -> usize {
     let mut refused = 0;
-    await_condition(&format!("the Service to lead to {proxy}"), CLUSTER_SOON, || {
+    await_condition(format!("the Service to lead to {proxy}"), CLUSTER_SOON, || {
         let (leads_to, _) = behind(scene, "db").expect("the Service");
         if leads_to == proxy {
             let object: PortForward = scene.find("db").expect("the PortForward");

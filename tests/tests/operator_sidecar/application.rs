@@ -65,7 +65,7 @@ pub(crate) fn in_shop(name: &str, port: u16, target: &Target) -> Value {
 
 /// Where a pod is, once it runs.
 pub(crate) fn await_pod(scene: &Scene<'_>, name: &str, port: u16) -> SocketAddr {
-    await_some(&format!("pod {name} to run"), CLUSTER_SOON, || {
+    await_some(format!("pod {name} to run"), CLUSTER_SOON, || {
         let pods = scene.kubelet().pods();
         pods.into_iter().find(|(pod, _)| pod == name).map(|(_, ip)| (ip, port).into())
     })

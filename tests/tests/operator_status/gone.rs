@@ -39,7 +39,7 @@ fn alive<'a>(cluster: &'a ControlPlane, name: &str, target: &Target) -> (TempNam
 
 fn await_state(namespace: &TempNamespace<'_>, name: &str, target: &Target, state: &str) {
     let address = target.address().to_string();
-    await_condition(&format!("{address} {state}"), CLUSTER_SOON + SILENCE, || {
+    await_condition(format!("{address} {state}"), CLUSTER_SOON + SILENCE, || {
         namespace.find(name).is_some_and(|object| state_of(&object, &address) == state)
     });
 }

@@ -103,7 +103,7 @@ fn each_transition_is_one_event_and_the_same_again_counts_in_it() {
     let node = a.address().to_string();
     let await_state = |letter: char, state: &str| {
         scene.await_letter(address, letter);
-        await_condition(&format!("{node} {state}"), CLUSTER_SOON, || {
+        await_condition(format!("{node} {state}"), CLUSTER_SOON, || {
             scene.find("db").is_some_and(|object| state_of(&object, &node) == state)
         });
     };

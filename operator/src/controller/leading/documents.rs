@@ -3,6 +3,8 @@
 
 use std::time::Instant;
 
+use fairlead_config::REVISION_LIMIT;
+
 use super::{Leading, now_ms};
 use crate::{
     controller::{
@@ -35,8 +37,8 @@ impl Leading {
             self.known.remove(id);
             return Ok(());
         }
-        self.overtake(id, Instant::now());
-        let before = self.known.remove(id).map(|known| known.document).unwrap_or_default();
+        let mut before = self.known.remove(id).map(|known| known.document).unwrap_or_default();
+        before.revision = before.revision.max(self.newest_report(id));
         let (ports, taken, leavers, comers) = Default::default();
         let none = Wishes { members: &[], place: id.place(), ports, taken, leavers, comers };
         let settlement = settlement::settle(&none, &before, now_ms())?;
@@ -46,15 +48,22 @@ impl Leading {
         Ok(())
     }
 
-    /// Notes that a proxy runs something newer than anybody remembers, and answers whether one does: what is written
-    /// next must be newer still, or the proxy would ignore it.
-    pub(super) fn overtake(&mut self, id: &ProxyId, now: Instant) -> bool {
+    /// Takes note if a proxy runs something newer than anybody remembers, and looks at it at once, or when it may:
+    /// what is written next must be newer still, or the proxy would ignore it.
+    pub(super) fn overtake(&mut self, id: &ProxyId, now: Instant) {
+        let newest = self.newest_report(id);
+        if let Some(due) = self.known.get_mut(id).and_then(|known| known.overtake(newest, now)) {
+            self.work.add(id.clone(), due);
+        }
+    }
+
+    /// The largest revision that its pods say they run, 0 if none says so.
+    fn newest_report(&self, id: &ProxyId) -> u64 {
         let views = self.proxies.observe(id);
         let reports = views.iter().filter_map(|view| match &view.link {
-            Link::Connected { report, .. } => Some(report),
+            Link::Connected { report, .. } => Some(report.revision),
             Link::Dialling { .. } | Link::Lost { .. } => None,
         });
-        let newest = reports.map(|report| report.revision).max().unwrap_or_default();
-        self.known.get_mut(id).is_some_and(|known| known.overtake(newest, now))
+        reports.filter(|revision| *revision < REVISION_LIMIT).max().unwrap_or_default()
     }
 }

@@ -38,6 +38,8 @@ impl Leading {
     #[tracing::instrument(name = "reconcile", skip_all, fields(proxy = %id))]
     pub(super) fn reconcile(&mut self, controller: &Controller, id: ProxyId, now: Instant) {
         let began = Instant::now();
+        // What a proxy said when it was too soon, or before there was a document to compare with, counts now.
+        self.overtake(&id, now);
         let members = controller.members_of(&id);
         let leavers = controller.leavers_of(&id, &self.partings, now);
         if let Some(until) = self.partings.next(&id, now) {
