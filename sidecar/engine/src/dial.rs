@@ -305,6 +305,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::testing::closed;
 
     async fn dialled(node: HostPort, limit: Duration) -> Result<Socket, DialError> {
         dial(Arc::new(node), limit, Arc::new(Resolver::new(tokio::runtime::Handle::current()))).await
@@ -355,14 +356,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_whose_addresses_all_refuse_is_refused() {
-        let port = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
+        let port = closed().port;
         let error = dialled(HostPort::new("localhost", port), Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(error.cause, DialCause::Refused);
     }
 
     #[tokio::test]
     async fn a_closed_port_is_refused_and_the_text_names_the_node() {
-        let port = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
+        let port = closed().port;
         let error = dialled(HostPort::new("127.0.0.1", port), Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(error.to_string(), format!("127.0.0.1:{port}: connection refused"));
     }

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used)]
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
-    sync::{Mutex, Once},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    sync::{
+        Mutex, Once,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,13 +27,14 @@ impl Silent {
         socket.listen(0).unwrap();
         let listener = TcpListener::from(socket);
         let address = listener.local_addr().unwrap();
-        let queue = std::iter::repeat_with(|| {
+        let queue = (0..4).map(|number| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_nonblocking(true).unwrap();
+            // The first fills the queue before anybody else comes; the others would wait for ever.
+            socket.set_nonblocking(number > 0).unwrap();
             let _ = socket.connect(&address.into());
             socket
         });
-        let queue = queue.take(4).collect();
+        let queue = queue.collect();
         Self { listener, _queue: queue }
     }
 
@@ -39,9 +43,29 @@ impl Silent {
     }
 }
 
-/// A port that refuses.
+/// Below every range of ports that the system gives out by itself (ip(7), `ip_local_port_range`).
+const PORTS: std::ops::Range<u16> = 22_000..32_000;
+static PORTS_TAKEN: AtomicU16 = AtomicU16::new(0);
+
+/// A port of loopback that refuses streams and datagrams, and that nobody but its test will listen on or connect from.
 pub(crate) fn closed() -> HostPort {
-    host_port(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    host_port(closed_address())
+}
+
+/// The address of a port as of `closed`.
+pub(crate) fn closed_address() -> SocketAddr {
+    // Processes that start one after the other begin far from each other.
+    let first = (std::process::id().wrapping_mul(0x9E37_79B1) >> 8) as usize;
+    let is_free = |port: &u16| {
+        let everywhere = (Ipv4Addr::UNSPECIFIED, *port);
+        TcpListener::bind(everywhere).is_ok() && UdpSocket::bind(everywhere).is_ok()
+    };
+    let next = || {
+        let step = usize::from(PORTS_TAKEN.fetch_add(1, Ordering::Relaxed));
+        PORTS.start + ((first + step) % PORTS.len()) as u16
+    };
+    let port = std::iter::repeat_with(next).take(PORTS.len()).find(is_free).expect("a free port");
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 pub(crate) fn host_port(address: SocketAddr) -> HostPort {

@@ -191,8 +191,7 @@ async fn an_association_is_refused_where_the_last_hop_has_no_tunnel() {
     let mut associates = hop("socks5", &far_end);
     associates["socks5"] = json!({"udpAssociate": true});
     let http = Running::start("http", json!({}));
-    let closed =
-        json!({"scheme": "socks5", "nodes": [{"host": "127.0.0.1", "port": super::listening_tests::free().port()}]});
+    let closed = json!({"scheme": "socks5", "nodes": [{"host": "127.0.0.1", "port": crate::testing::closed().port}]});
     for (hop, code) in [(associates, 7), (hop("relay", &far_end), 7), (hop("http", &http), 7), (closed, 1)] {
         let server = Running::start("socks5", json!({"chain": [hop]}));
         let refused: &[u8] = &[5, code, 0, 1, 0, 0, 0, 0, 0, 0];

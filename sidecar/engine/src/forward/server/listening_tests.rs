@@ -11,14 +11,9 @@ use tokio::{
 };
 
 use super::tests::{Running, assert_echoes, request};
-use crate::testing::await_that;
+use crate::testing::{await_that, closed_address};
 
 pub(super) const OPEN: (&[u8], &[u8]) = (b"\x05\x02\x00\x02", b"\x05\x00");
-
-/// A port that nobody listens on for now.
-pub(super) fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 fn every(address: SocketAddr) -> SocketAddr {
     ([0, 0, 0, 0], address.port()).into()
@@ -43,7 +38,7 @@ pub(super) async fn expect(stream: &mut TcpStream, want: &[u8]) {
 #[tokio::test]
 async fn a_peer_of_a_bound_port_is_told_and_handed_over_and_the_next_one_waits() {
     let server = Running::start("socks5", json!({}));
-    let port = free();
+    let port = closed_address();
     let asks = request(2, every(port));
     let mut client = server.says(&[OPEN, (&asks, &reply(port, true))]).await;
     let mut peers = Vec::new();
@@ -68,7 +63,7 @@ async fn a_peer_of_a_bound_port_is_told_and_handed_over_and_the_next_one_waits()
 #[tokio::test]
 async fn nobody_takes_a_port_that_somebody_has_and_a_client_that_leaves_gives_it_back() {
     let server = Running::start("socks5", json!({}));
-    let port = free();
+    let port = closed_address();
     let busy: &[u8] = b"\x05\x01\x00\x01\0\0\0\0\0\0";
     let first = server.says(&[OPEN, (&request(2, port), &reply(port, false))]).await;
     for command in [2, 0xf2] {
@@ -90,7 +85,7 @@ async fn nobody_takes_a_port_that_somebody_has_and_a_client_that_leaves_gives_it
 async fn every_peer_of_a_port_is_a_stream_of_the_clients_connection() {
     use crate::protocol::smux::{Role, Session};
     let server = Running::start("socks5", json!({}));
-    let port = free();
+    let port = closed_address();
     let client = server.says(&[OPEN, (&request(0xf2, port), &reply(port, false))]).await;
     let (session, driver) = Session::new(Role::Server, client);
     let driver = tokio::spawn(driver.run());
@@ -149,7 +144,7 @@ async fn the_last_hop_of_a_chain_listens_for_one_peer_or_for_many() {
         Running::start("socks5", json!({"chain": [{"scheme": scheme, "nodes": nodes}]}))
     };
     let server = chain("socks5");
-    let port = free();
+    let port = closed_address();
     let mut client = server.says(&[OPEN, (&request(2, every(port)), &reply(port, false))]).await;
     let mut peer = TcpStream::connect(port).await.unwrap();
     expect(&mut client, &reply(peer.local_addr().unwrap(), false)).await;
@@ -158,7 +153,7 @@ async fn the_last_hop_of_a_chain_listens_for_one_peer_or_for_many() {
     client.write_all(b"and back").await.unwrap();
     expect(&mut peer, b"and back").await;
     drop((client, peer));
-    let port = free();
+    let port = closed_address();
     let mut client = server.says(&[OPEN, (&request(0xf2, every(port)), &reply(port, false))]).await;
     let mut peer = TcpStream::connect(port).await.unwrap();
     peer.write_all(b"first").await.unwrap();
@@ -209,7 +204,7 @@ async fn datagrams_go_on_to_the_last_hop_and_only_where_they_may() {
     expect(&mut client, &frame(address, b"pong!")).await;
     await_counted(&server, (1, 1), (4, 5), [1, 0, 0, 0, 0, 0]).await;
     assert_eq!(far_end.engine.stats()[0].datagrams.clone().unwrap().dropped, [0; 6]);
-    let port = free();
+    let port = closed_address();
     let mut listening = open(port).await;
     target.send_to(b"first", port).await.unwrap();
     expect(&mut listening, &frame(address, b"first")).await;
@@ -232,7 +227,7 @@ pub(super) async fn await_counted(server: &Running, datagrams: (u64, u64), bytes
 #[tokio::test]
 async fn datagrams_of_peers_come_from_a_bound_port_and_are_answered_from_there() {
     let server = Running::start("socks5", json!({"server": {"allowTargets": ["10.0.0.0/8"]}}));
-    let port = free();
+    let port = closed_address();
     let mut client = server.says(&[OPEN, (&request(0xf3, port), &reply(port, false))]).await;
     for text in [b"ping1".as_slice(), b"other-client"] {
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -253,7 +248,7 @@ async fn datagrams_of_peers_come_from_a_bound_port_and_are_answered_from_there()
 #[tokio::test]
 async fn a_server_that_stops_gives_its_clients_ports_back() {
     let server = Running::start("socks5", json!({}));
-    let [one, many, kept] = [free(), free(), free()];
+    let [one, many, kept] = [closed_address(), closed_address(), closed_address()];
     let _one = server.says(&[OPEN, (&request(2, one), &reply(one, false))]).await;
     let _many = server.says(&[OPEN, (&request(0xf2, many), &reply(many, false))]).await;
     let mut gone = server.says(&[OPEN, (&request(2, kept), &reply(kept, false))]).await;

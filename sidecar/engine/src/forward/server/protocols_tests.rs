@@ -18,6 +18,7 @@ use crate::{
         ss_cipher::Key,
     },
     secrets::Login,
+    testing::closed_address,
 };
 
 const SOCKS5: (&[u8], &[u8]) = (b"\x05\x02\x00\x02", b"\x05\x00");
@@ -108,7 +109,7 @@ async fn an_http_server_forwards_one_request_after_the_other_wherever_they_go() 
 #[tokio::test]
 async fn an_http_server_refuses_with_a_status_that_says_why() {
     let server = Running::start("http", json!({}));
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed_address();
     for (request, status) in [
         (format!("CONNECT {closed} HTTP/1.1\r\n\r\n"), 502),
         ("CONNECT 169.254.169.254:80 HTTP/1.1\r\n\r\n".to_owned(), 403),

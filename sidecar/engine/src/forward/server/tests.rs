@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     Plan, SecretFiles,
     engine::{Engine, EngineOptions},
-    testing::{await_that, becomes},
+    testing::{await_that, becomes, closed_address, host_port},
 };
 
 /// A server in an engine of its own.
@@ -30,17 +30,17 @@ impl Running {
     }
 
     pub(super) fn with_files(scheme: &str, more: Value, files: SecretFiles) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = closed_address();
         let mut forward = json!({
             "key": ForwardKey::local("ns", "server"), "digest": "d", "scheme": scheme,
-            "listen": {"host": "127.0.0.1", "port": port},
+            "listen": host_port(address),
         });
         forward.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let two = NonZeroUsize::new(2).unwrap();
         let options = EngineOptions { workers: two, drain_timeout: Duration::from_millis(300) };
         let engine = Engine::start(&options).unwrap();
         engine.set_secrets(files);
-        let running = Self { engine, address: ([127, 0, 0, 1], port).into(), forward };
+        let running = Self { engine, address, forward };
         running.apply(json!({}));
         running
     }
@@ -139,7 +139,7 @@ async fn a_client_is_connected_to_where_it_wants_to_go() {
 #[tokio::test]
 async fn what_is_refused_is_refused_with_its_reason() {
     let server = Running::start("socks5", json!({}));
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed_address();
     let nobody = [b"\x05\x01\x00\x03\x14no-such-name.invalid".as_slice(), &80_u16.to_be_bytes()].concat();
     for (request, code) in [
         (request(1, closed), 5),
@@ -244,7 +244,7 @@ async fn a_server_behind_a_chain_connects_through_it() {
     drop(stream);
     let report = socks5.engine.report().forwards.remove(0);
     assert_eq!((report.nodes.len(), report.nodes[0].hop), (1, Some(1)), "only the hop has nodes");
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed_address();
     let mut stream = socks5.says(&[OPEN]).await;
     stream.write_all(&request(1, closed)).await.unwrap();
     let mut answer = [0; 10];

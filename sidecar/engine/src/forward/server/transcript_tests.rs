@@ -13,13 +13,14 @@ use tokio::{
 };
 
 use super::{
-    listening_tests::{OPEN, expect, free, reply},
+    listening_tests::{OPEN, expect, reply},
     tests::{Running, echo, logins, request},
 };
 use crate::{
     secrets::Secrets,
     socket::Socket,
     stream::Stream,
+    testing::closed_address,
     tls::{self, Settings},
 };
 
@@ -56,7 +57,7 @@ async fn a_login_inside_tls_is_exchanged_as_gost_exchanges_it() {
 #[tokio::test]
 async fn peers_of_one_port_are_streams_as_gost_opens_and_ends_them() {
     let server = Running::start("socks5", json!({}));
-    let port = free();
+    let port = closed_address();
     let mut client = server.says(&[OPEN, (&request(0xf2, port), &reply(port, false))]).await;
     let opened_ended: [(&[u8], &[u8], &[u8]); 2] = [
         (b"\x01\0\0\0\x03\0\0\0", b"\x01\x02\x0b\0\x03\0\0\0hello-mbind", b"\x01\x01\0\0\x03\0\0\0"),

@@ -14,7 +14,7 @@ use tokio::{
 use super::super::tests::{Running, assert_echoes, echo};
 use crate::{
     protocol::relay::{Request, Status},
-    testing::await_that,
+    testing::{await_that, closed},
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -30,9 +30,9 @@ fn states(server: &Running) -> Vec<NodeState> {
 
 #[tokio::test]
 async fn clients_are_connected_to_the_servers_own_targets_and_nowhere_else() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = closed();
     let target = echo().await;
-    let server = Running::start("relay", fifo([closed.port(), target.port()]));
+    let server = Running::start("relay", fifo([closed.port, target.port()]));
     let silent = Request::default().encode().unwrap();
     for _ in 0..2 {
         let mut stream = server.says(&[(&silent, &Status::Ok.encode())]).await;
@@ -46,15 +46,15 @@ async fn clients_are_connected_to_the_servers_own_targets_and_nowhere_else() {
     }
     server.apply(json!({"targets": []}));
     server.says(&[(&silent, &Status::BadRequest.encode())]).await;
-    server.apply(fifo([closed.port(), closed.port()]));
+    server.apply(fifo([closed.port, closed.port]));
     server.says(&[(&silent, &Status::ServiceUnavailable.encode())]).await;
 }
 
 #[tokio::test]
 async fn datagrams_go_to_the_servers_own_targets_and_on_to_the_next_when_one_refuses() {
-    let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = closed();
     let target = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let server = Running::start("relay", fifo([closed.port(), target.local_addr().unwrap().port()]));
+    let server = Running::start("relay", fifo([closed.port, target.local_addr().unwrap().port()]));
     let asks = Request { datagrams: true, ..Request::default() }.encode().unwrap();
     let mut refused = server.says(&[(&asks, &Status::Ok.encode())]).await;
     refused.write_all(b"\0\x02hi").await.unwrap();
