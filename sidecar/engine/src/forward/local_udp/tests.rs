@@ -8,7 +8,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 
 use crate::{
     Engine, EngineOptions, ForwardStats, Plan,
-    testing::{await_that, await_within, connections, host_port},
+    testing::{await_that, await_within, closed, connections, host_port},
 };
 
 mod chains;
 
 /// How long something that shall not come is waited for.
 const NEVER: Duration = Duration::from_millis(200);
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 /// A target that sends every datagram back, behind its letter unless that is a blank.
 struct Target {
@@ -37,7 +37,7 @@ struct Target {
 
 impl Target {
     fn new(letter: u8) -> Self {
-        Self::at("127.0.0.1:0", letter)
+        Self::at(&closed().to_string(), letter)
     }
 
     fn at(address: &str, letter: u8) -> Self {
@@ -69,10 +69,6 @@ fn bound(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind(address).unwrap();
     let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
     socket
-}
-
-fn closed() -> HostPort {
-    host_port(UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
 }
 
 fn forward(listen: &HostPort, targets: &[&HostPort], more: Value) -> Forward {
@@ -114,18 +110,41 @@ fn received(client: &UdpSocket) -> Vec<u8> {
 
 /// The letter of whoever answers; asks again as a client does whose datagram was lost.
 fn letter(client: &UdpSocket) -> char {
-    let give_up = Instant::now() + SOON;
+    let (give_up, question) = (Instant::now() + SOON, question());
     client.set_read_timeout(Some(NEVER)).unwrap();
     while Instant::now() < give_up {
-        client.send(b"?").unwrap();
-        let mut answer = [0; 16];
-        if let Ok(size) = client.recv(&mut answer) {
+        client.send(&question).unwrap();
+        if let Some(letter) = letter_before(&question, client) {
             client.set_read_timeout(Some(SOON)).unwrap();
-            assert_eq!(&answer[1..size], b"?");
-            return answer[0].into();
+            return letter;
         }
     }
     panic!("nobody answers");
+}
+
+/// The letter of whoever answers, asked once: each datagram counts.
+fn letter_at_once(client: &UdpSocket) -> char {
+    let question = question();
+    client.send(&question).unwrap();
+    letter_before(&question, client).expect("an answer")
+}
+
+/// One that nobody has asked before: a question that was sent twice is answered twice, and late.
+fn question() -> Vec<u8> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    format!("?{}", ASKED.fetch_add(1, Ordering::Relaxed)).into_bytes()
+}
+
+/// The letter of the next answer to this question; none if the socket's time is out, or it has an error.
+fn letter_before(question: &[u8], client: &UdpSocket) -> Option<char> {
+    let mut answer = [0; 16];
+    loop {
+        let size = client.recv(&mut answer).ok()?;
+        match answer[..size].split_first() {
+            Some((letter, rest)) if rest == question => return Some((*letter).into()),
+            Some(_) | None => {}
+        }
+    }
 }
 
 fn stats(engine: &Engine) -> ForwardStats {
@@ -213,11 +232,12 @@ async fn an_association_ends_when_it_was_idle_for_the_ttl() {
     let (target, listen, engine) = (Target::new(b'A'), closed(), engine(2));
     apply(&engine, forward(&listen, &[&target.address], json!({"ttl": "1h"})));
     let client = client(&listen);
-    letter(&client);
+    letter_at_once(&client);
     assert_eq!(stats(&engine).open, 1);
     apply(&engine, forward(&listen, &[&target.address], json!({"ttl": "50ms"})));
     await_that("the shorter ttl ends it", || stats(&engine).open == 0).await;
-    letter(&client);
+    apply(&engine, forward(&listen, &[&target.address], json!({"ttl": "1h"})));
+    letter_at_once(&client);
     assert_eq!(stats(&engine).accepted, 2, "the client's next datagram begins another one");
 }
 
@@ -227,12 +247,12 @@ async fn at_the_limit_the_idlest_leaves_first() {
     apply(&engine, forward(&listen, &[&target.address], json!({"maxConnections": 3})));
     let clients: Vec<UdpSocket> = (0..4).map(|_| client(&listen)).collect();
     for index in [0, 1, 2, 0, 3, 0, 2, 3] {
-        letter(&clients[index]);
+        letter_at_once(&clients[index]);
     }
     assert_eq!((stats(&engine).accepted, stats(&engine).open), (4, 3), "the second made way for the fourth");
     let told = engine.report().forwards[0].message.clone().unwrap_or_default();
     assert!(told.contains("the idlest leaves"), "{told}");
-    letter(&clients[1]);
+    letter_at_once(&clients[1]);
     assert_eq!((stats(&engine).accepted, stats(&engine).open), (5, 3));
 }
 
@@ -270,8 +290,8 @@ async fn a_target_that_dies_under_its_clients_is_left() {
 #[tokio::test]
 async fn a_target_that_never_answers_is_not_dead_and_one_that_was_dead_lives_when_it_draws_no_error() {
     let (listen, engine) = (closed(), engine(2));
-    let silent = bound("127.0.0.1:0");
-    let address = host_port(silent.local_addr().unwrap());
+    let address = closed();
+    let silent = bound(&address.to_string());
     apply(&engine, forward(&listen, &[&address], json!({"failTimeout": "100ms"})));
     let client = client(&listen);
     client.send(b"hello").unwrap();
@@ -285,8 +305,11 @@ async fn a_target_that_never_answers_is_not_dead_and_one_that_was_dead_lives_whe
     })
     .await;
     let _silent = bound(&address.to_string());
-    client.send(b"hello").unwrap();
-    await_that("it lives, for it draws no error", || states(&engine) == [NodeState::Alive]).await;
+    await_that("it lives, for it draws no error", || {
+        client.send(b"hello").unwrap();
+        states(&engine) == [NodeState::Alive]
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -359,9 +382,7 @@ async fn a_forward_takes_over_the_port_of_another_one() {
 
 #[tokio::test]
 async fn tcp_and_udp_share_a_port_number() {
-    let (target, engine) = (Target::new(b'A'), engine(2));
-    let is_free = |listen: &HostPort| TcpListener::bind(socket_address(listen)).is_ok();
-    let listen = std::iter::repeat_with(closed).find(is_free).unwrap();
+    let (target, listen, engine) = (Target::new(b'A'), closed(), engine(2));
     let udp = forward(&listen, &[&target.address], json!({}));
     let tcp = forward(&listen, &[&target.address], json!({"key": ForwardKey::local("ns", "tcp"), "scheme": "tcp"}));
     engine.apply(Plan::new(Config::new(1, vec![tcp, udp]).into()));
@@ -371,12 +392,12 @@ async fn tcp_and_udp_share_a_port_number() {
 
 #[tokio::test]
 async fn the_end_of_the_engine_waits_for_answers_but_not_for_the_ttl() {
-    let (target, listen, engine) = (Target::new(b'A'), closed(), engine(2));
+    let (target, listen) = (Target::new(b'A'), closed());
+    let options = EngineOptions { drain_timeout: Duration::from_secs(600), ..EngineOptions::default() };
+    let engine = Engine::start(&options).unwrap();
     apply(&engine, forward(&listen, &[&target.address], json!({"ttl": "1h"})));
     letter(&client(&listen));
-    let began = Instant::now();
-    engine.shutdown().await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    tokio::time::timeout(SOON, engine.shutdown()).await.expect("it ends");
     let refused = client(&listen);
     refused.send(b"?").unwrap();
     assert_eq!(refused.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionRefused);

@@ -12,7 +12,7 @@ fn hop(speaks: Speaks, nodes: &[&HostPort]) -> Value {
     let scheme = if matches!(speaks, Speaks::Relay | Speaks::RelayRefuses) { "relay" } else { "socks5" };
     let associate = json!({"udpAssociate": true, "noTLS": true});
     let mut hop = json!({
-        "scheme": scheme, "nodes": nodes, "strategy": "fifo", "dialTimeout": "1s", "failTimeout": "10m",
+        "scheme": scheme, "nodes": nodes, "strategy": "fifo", "dialTimeout": "20s", "failTimeout": "10m",
     });
     if speaks == Speaks::Associate {
         hop["socks5"] = associate;
@@ -21,7 +21,7 @@ fn hop(speaks: Speaks, nodes: &[&HostPort]) -> Value {
 }
 
 fn through(hops: &[Value], listen: &HostPort, targets: &[&HostPort]) -> Forward {
-    forward(listen, targets, json!({"chain": hops, "dialTimeout": "1s", "failTimeout": "10m", "strategy": "fifo"}))
+    forward(listen, targets, json!({"chain": hops, "dialTimeout": "20s", "failTimeout": "10m", "strategy": "fifo"}))
 }
 
 #[tokio::test]
@@ -54,8 +54,11 @@ async fn what_would_stall_or_end_a_gost_peer_is_dropped_and_counted() {
         client.send(&datagram).unwrap();
     }
     assert_eq!(received(&client), b"fits");
-    let counted = stats(&engine).datagrams.unwrap();
-    assert_eq!((counted.to_upstream, counted.dropped.iter().sum::<u64>()), (1, 3));
+    await_that("what was sent and what was dropped is counted", || {
+        let counted = stats(&engine).datagrams.unwrap();
+        (counted.to_upstream, counted.dropped.iter().sum::<u64>()) == (1, 3)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -107,9 +110,7 @@ async fn a_cut_way_is_opened_again_and_the_client_keeps_its_association() {
         .await;
         assert_eq!(states(&engine)[1], NodeState::Alive, "{speaks:?}: the target is not");
         server = Hop::at(&address.to_string(), speaks);
-        let back = Instant::now();
-        assert_eq!(letter(&client), 'T');
-        assert!(back.elapsed() < Duration::from_secs(2), "{speaks:?}: {:?}", back.elapsed());
+        assert_eq!(letter(&client), 'T', "{speaks:?}: after an outage");
         assert_eq!((stats(&engine).accepted, stats(&engine).open), (1, 1), "{speaks:?}");
         drop(server);
     }
@@ -208,8 +209,9 @@ async fn a_hop_that_vanished_is_noticed_within_45_s_and_its_clients_are_served_b
     let vanished = Instant::now();
     asking.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
     while vanished.elapsed() < Duration::from_secs(50) {
-        asking.send(b"?").unwrap();
-        if asking.recv(&mut [0; 8]).is_ok() {
+        let question = question();
+        asking.send(&question).unwrap();
+        if letter_before(&question, &asking).is_some() {
             break;
         }
     }
@@ -218,7 +220,6 @@ async fn a_hop_that_vanished_is_noticed_within_45_s_and_its_clients_are_served_b
     let ways = || connections().iter().filter(|row| row.remote == port && row.is_established).count();
     let rest = Duration::from_secs(47).saturating_sub(vanished.elapsed());
     await_within(rest, "the idle way is found out, too: only the new one is there", || ways() == 1).await;
-    idle.send(b"?").unwrap();
-    assert_eq!(received(&idle), b"T?", "by a new way: this datagram is not lost");
+    assert_eq!(letter_at_once(&idle), 'T', "by a new way: this datagram is not lost");
     assert_eq!((server.served(), stats(&engine).accepted), (4, 2));
 }

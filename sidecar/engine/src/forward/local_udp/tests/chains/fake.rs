@@ -36,7 +36,7 @@ pub(super) struct Hop {
 
 impl Hop {
     pub(super) fn new(speaks: Speaks) -> Self {
-        Self::at("127.0.0.1:0", speaks)
+        Self::at(&closed().to_string(), speaks)
     }
 
     pub(super) fn at(address: &str, speaks: Speaks) -> Self {
