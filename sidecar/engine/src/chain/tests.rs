@@ -17,7 +17,7 @@ use crate::{
     plan::Plan,
     resolve::Resolver,
     secrets::SecretFiles,
-    testing::{Silent, await_that, closed, host_port},
+    testing::{Silent, await_that, closed, closed_address, host_port},
 };
 
 mod credentials;
@@ -116,31 +116,43 @@ async fn proxied(mut stream: TcpStream, does: Does) -> Option<()> {
 }
 
 fn hop(nodes: &[&HostPort]) -> Value {
-    json!({"scheme": "socks5", "nodes": nodes, "strategy": "fifo", "dialTimeout": "300ms", "failTimeout": "10m"})
+    hop_within("20s", nodes)
+}
+
+/// Its nodes are given up after so long.
+fn hop_within(limit: &str, nodes: &[&HostPort]) -> Value {
+    json!({"scheme": "socks5", "nodes": nodes, "strategy": "fifo", "dialTimeout": limit, "failTimeout": "10m"})
 }
 
 /// A running forward through a chain.
 struct Bench {
     engine: Engine,
     listen: SocketAddr,
+    /// How long targets are waited for, and how long nodes before the next one is tried beside them.
+    times: Value,
 }
 
 impl Bench {
+    /// One that waits long and for one node at a time, so that a slow machine is no other case.
     fn new(hops: &[Value], targets: &[&HostPort]) -> Self {
+        Self::with(json!({"dialTimeout": "20s", "hedgeDelay": "0s"}), hops, targets)
+    }
+
+    fn with(times: Value, hops: &[Value], targets: &[&HostPort]) -> Self {
         let two = NonZeroUsize::new(2).unwrap();
         let engine = Engine::start(&EngineOptions { workers: two, drain_timeout: Duration::ZERO }).unwrap();
-        let bench = Self { engine, listen: closed().to_string().parse().unwrap() };
+        let bench = Self { engine, listen: closed_address(), times };
         bench.apply(hops, targets);
         bench
     }
 
     fn apply(&self, hops: &[Value], targets: &[&HostPort]) {
-        let forward: Forward = serde_json::from_value(json!({
+        let mut forward = json!({
             "key": {"namespace": "ns", "name": "f"}, "digest": json!(hops).to_string(), "scheme": "tcp", "targets": targets,
-            "listen": host_port(self.listen), "chain": hops, "dialTimeout": "300ms", "strategy": "fifo",
-            "failTimeout": "10m",
-        }))
-        .unwrap();
+            "listen": host_port(self.listen), "chain": hops, "strategy": "fifo", "failTimeout": "10m",
+        });
+        forward.as_object_mut().unwrap().extend(self.times.as_object().unwrap().clone());
+        let forward: Forward = serde_json::from_value(forward).unwrap();
         self.engine.apply(Plan::new(Config::new(1, vec![forward]).into()));
         assert_eq!(self.engine.report().forwards.len(), 1, "{:?}", self.engine.report());
     }
@@ -202,7 +214,15 @@ async fn who_fails_is_marked_and_nobody_else() {
         (Does::ServeAnn, "1x 0-", "none is configured"),
     ] {
         let proxy = Peer::proxy(does).await;
-        let bench = Bench::new(&[hop(&[&proxy.address])], &[&target.address]);
+        let (hop_limit, target_limit) = match does {
+            Does::HangAtOnce => ("300ms", "20s"),
+            Does::HangAtRequest => ("20s", "300ms"),
+            Does::Serve | Does::ServeAnn | Does::Refuse | Does::CloseAtOnce | Does::CloseAtRequest | Does::Garbage => {
+                ("20s", "20s")
+            }
+        };
+        let hop = hop_within(hop_limit, &[&proxy.address]);
+        let bench = Bench::with(json!({"dialTimeout": target_limit}), &[hop], &[&target.address]);
         assert_eq!(bench.ask().await, None, "{does:?}");
         assert_eq!(bench.states(), states, "{does:?}");
         let dead = usize::from(states.starts_with("1+"));
@@ -210,17 +230,22 @@ async fn who_fails_is_marked_and_nobody_else() {
     }
 }
 
+/// Tries the next node of its hop soon, and gives a silent one up later.
+fn hedging(nodes: &[&HostPort], target: &Peer) -> Bench {
+    Bench::with(json!({"dialTimeout": "20s"}), &[hop_within("3s", nodes)], &[&target.address])
+}
+
 #[tokio::test]
 async fn a_hops_dead_node_is_left_out_and_no_client_notices() {
     let target = Peer::target(b'A').await;
     for does in [Does::CloseAtOnce, Does::CloseAtRequest, Does::Garbage, Does::HangAtOnce] {
         let (bad, good) = (Peer::proxy(does).await, Peer::proxy(Does::Serve).await);
-        let bench = Bench::new(&[hop(&[&bad.address, &good.address])], &[&target.address]);
+        let bench = hedging(&[&bad.address, &good.address], &target);
         assert_eq!(bench.ask().await, Some('A'), "{does:?}");
         await_that("it is judged", || bench.states() == "1x 1+ 0+").await;
     }
     let (refusing, silent, good) = (closed(), Silent::new(), Peer::proxy(Does::Serve).await);
-    let bench = Bench::new(&[hop(&[&refusing, &silent.address(), &good.address])], &[&target.address]);
+    let bench = hedging(&[&refusing, &silent.address(), &good.address], &target);
     assert_eq!(bench.ask().await, Some('A'));
     await_that("the silent one is judged too", || bench.states() == "1x 1x 1+ 0+").await;
 }

@@ -25,12 +25,16 @@ impl Bench {
         let group = Arc::new(Group::new("test".to_owned(), rules, nodes, Changes::new()));
         let dialer = Dialer {
             resolver: Arc::new(Resolver::new(tokio::runtime::Handle::current())),
-            timeout: Duration::from_secs(1),
+            timeout: LIMIT,
             judges: TaskTracker::new(),
             secrets: Arc::default(),
             path: Path::whole(Arc::new([])),
         };
         Self { group, dialer, counters: ClientCounters::default() }
+    }
+
+    fn with_limit(self, timeout: Duration) -> Self {
+        Self { dialer: Dialer { timeout, ..self.dialer }, ..self }
     }
 
     /// The port of the node that served one client.
@@ -54,13 +58,17 @@ fn answering() -> (TcpListener, HostPort) {
     (listener, address)
 }
 
+/// Of one dial.
+const LIMIT: Duration = Duration::from_secs(1);
+/// Of one dial that shall go on for as long as anybody looks.
+const LONG: Duration = Duration::from_secs(10);
 const DELAY: Duration = Duration::from_millis(50);
 const OFF: Duration = Duration::ZERO;
 
 #[tokio::test]
 async fn a_client_of_a_refusing_node_is_passed_on() {
     let (_listener, up) = answering();
-    let bench = Bench::new(&[closed(), up.clone()], DELAY);
+    let bench = Bench::new(&[closed(), up.clone()], OFF);
     assert_eq!(bench.client().await.unwrap(), up.port);
     assert_eq!(bench.states(), [NodeState::Dead, NodeState::Alive]);
     assert_eq!(bench.counters.passed_on.load(Relaxed), 1);
@@ -70,7 +78,7 @@ async fn a_client_of_a_refusing_node_is_passed_on() {
 async fn a_silent_node_is_hedged_and_still_judged() {
     let (_listener, up) = answering();
     let silent = Silent::new();
-    let bench = Bench::new(&[silent.address(), up.clone()], DELAY);
+    let bench = Bench::new(&[silent.address(), up.clone()], DELAY).with_limit(LONG);
     let begun = Instant::now();
     assert_eq!(bench.client().await.unwrap(), up.port);
     assert!(begun.elapsed() >= DELAY, "the silent node got its time");
@@ -95,7 +103,7 @@ async fn without_a_hedge_the_client_waits_for_the_dial_to_end() {
 async fn no_more_than_the_limit_of_lost_dials_run_on() {
     let (_listener, up) = answering();
     let silent = Silent::new();
-    let bench = Bench::new(&[silent.address(), up], DELAY);
+    let bench = Bench::new(&[silent.address(), up], DELAY).with_limit(LONG);
     let clients = futures::future::join_all((0..JUDGED_LIMIT + 6).map(|_| bench.client())).await;
     assert!(clients.iter().all(Result::is_ok));
     assert_eq!(bench.dialer.judges.len(), JUDGED_LIMIT as usize);
@@ -106,7 +114,7 @@ async fn no_more_than_the_limit_of_lost_dials_run_on() {
 #[tokio::test]
 async fn a_client_that_nobody_answers_gets_the_last_error() {
     let (a, b) = (closed(), closed());
-    let bench = Bench::new(&[a, b.clone()], DELAY);
+    let bench = Bench::new(&[a, b.clone()], OFF);
     let error = bench.client().await.unwrap_err().unwrap();
     assert_eq!(error.to_string(), format!("{b}: connection refused"));
     assert_eq!(
