@@ -2,13 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use rustix::net::SendFlags;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,9 +14,9 @@ use tokio::time::timeout;
 
 use crate::pipe::{refuse_for, times_lent};
 
+mod stopped;
+
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Tells a test that it is the process to relay for this address.
-const RELAY_FOR: &str = "FAIRLEAD_TEST_RELAY_FOR";
 
 /// A relay under way, and the far ends of its two connections.
 struct Relayed {
@@ -128,54 +125,6 @@ async fn without_pipes_bulk_is_copied() {
     refuse_for(DEADLINE * 2);
     exchange(32, 24).await;
     assert_eq!(times_lent(), 0);
-}
-
-/// A signal cuts a splice short without the sink being full. Signals go to a process, so the relay has one of its own.
-#[test]
-#[expect(clippy::zombie_processes, reason = "waitpid in `disturb` reaps it: `Child::wait` tells nothing of stops")]
-fn a_relay_that_is_stopped_and_continued_all_the_time_passes_every_byte() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    if let Some(addr) = std::env::var_os(RELAY_FOR) {
-        return runtime.block_on(relay_for(addr.to_str().unwrap()));
-    }
-    let (stream, bytes) = (runtime.block_on(listener()), block(4));
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", std::thread::current().name().unwrap(), "--test-threads=1"])
-        .env(RELAY_FOR, stream.local_addr().unwrap().to_string())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let pid = Pid::from_child(&child);
-    let disturbing = std::thread::spawn(move || disturb(pid));
-    let passing = async {
-        let (client, upstream) = (stream.accept().await.unwrap().0, stream.accept().await.unwrap().0);
-        // One way only: bytes the other way would wake the relay whatever happens.
-        tokio::join!(send_blocks(client, &bytes, 200), expect_blocks(upstream, &bytes, 200));
-    };
-    let passed = runtime.block_on(async { timeout(DEADLINE, passing).await });
-    assert_eq!(disturbing.join().unwrap().exit_status(), Some(0));
-    passed.unwrap();
-}
-
-/// Connects twice, first as the client's side, and relays between the two.
-async fn relay_for(addr: &str) {
-    let client = Socket::connect(addr.parse().unwrap()).await.unwrap();
-    let upstream = Socket::connect(addr.parse().unwrap()).await.unwrap();
-    relay(client, upstream, &ByteCounters::default(), None).await.unwrap();
-}
-
-/// Stops and continues a child until it ends, by itself or at the deadline.
-fn disturb(pid: Pid) -> WaitStatus {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let signal = if Instant::now() < deadline { Signal::STOP } else { Signal::KILL };
-        kill_process(pid, signal).unwrap();
-        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
-        if !status.stopped() {
-            return status;
-        }
-        kill_process(pid, Signal::CONT).unwrap();
-    }
 }
 
 #[tokio::test]
