@@ -62,7 +62,6 @@ impl Greeter {
         let mut trouble = self.control.watch_trouble();
         let reached = trouble.wait_for(|raised| raised.trouble == wanted);
         timeout(DEADLINE, reached).await.unwrap().unwrap();
-        assert_eq!(self.control.trouble(), wanted);
     }
 
     async fn await_live(&self, wanted: usize) {
@@ -104,6 +103,10 @@ async fn at_the_limit_clients_wait_until_one_ends_or_the_limit_rises() {
 #[tokio::test]
 async fn new_clients_wait_while_an_accepted_one_waits_for_its_upstream() {
     let mut greeter = Greeter::start(2, 1000);
+    // So that every worker has looked for clients before there is one that waits.
+    drop(greeter.connect());
+    greeter.next().await;
+    greeter.await_live(0).await;
     let waiting = greeter.control.wait_for_upstream();
     let client = greeter.connect();
     greeter.await_trouble(Trouble::NoUpstream).await;
@@ -150,9 +153,13 @@ async fn without_descriptors_for_more_clients_wait_until_any_connection_ends() {
     let mut greeter = Greeter::on(Workers::carrying(Load::new(2, 3)).unwrap(), 1000);
     // A connection of another forward.
     greeter.workers.load().add(0);
-    let mut clients: Vec<_> = (0..4).map(|_| greeter.connect()).collect();
-    greeter.next().await;
-    greeter.next().await;
+    let mut clients = Vec::new();
+    // One after the other: two workers may take a client each where there is room for one.
+    for _ in 0..2 {
+        clients.push(greeter.connect());
+        greeter.next().await;
+    }
+    clients.extend([greeter.connect(), greeter.connect()]);
     greeter.await_trouble(Trouble::OutOfDescriptors).await;
     greeter.await_live(2).await;
     assert!(greeter.greeted.try_recv().is_err());

@@ -192,6 +192,7 @@ async fn a_refused_channel_is_the_targets_and_a_silent_one_too_while_the_server_
     let (asked, limit) = (Instant::now(), Duration::from_millis(400));
     let silent = tokio::time::timeout(limit, session.open(&HostPort::new("silence", 1), limit)).await;
     assert!(silent.is_err());
+    crate::testing::await_that("the server answers a ping", || !session.traffic.is_silent_since(asked)).await;
     assert_eq!(session.silence(asked, limit), Fault::Address(DialCause::Timeout(limit)));
     assert!(session.takes_channels(&session.papers));
 }
