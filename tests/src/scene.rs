@@ -145,12 +145,13 @@ fn statuses(writes: &[Request]) -> impl Iterator<Item = (&str, Timestamp)> {
     statuses.map(|write| (write.name.as_deref().unwrap_or_default(), write.received.parse().expect("a time")))
 }
 
-/// Until when the next status of an object may be put off, since that has had many.
+/// Until when the next status of an object may be put off, since that has had many. Another object of that name has as
+/// many again, but nobody waits for longer than one period after the last one.
 fn put_off_until<'a>(statuses: impl Iterator<Item = (&'a str, Timestamp)>) -> Timestamp {
     let mut paid = BTreeMap::new();
     for (name, written) in statuses {
         let until = paid.entry(name).or_insert(written);
-        *until = written.max(*until) + STATUS_PERIOD;
+        *until = (written.max(*until) + STATUS_PERIOD).min(written + STATUS_PERIOD * STATUSES_AT_ONCE);
     }
     let last = paid.into_values().max().unwrap_or(Timestamp::UNIX_EPOCH);
     last - STATUS_PERIOD * (STATUSES_AT_ONCE - 1)
@@ -207,7 +208,8 @@ mod tests {
         assert!(until(&[]) < 0, "never");
         assert_eq!(until(&[("a", 100), ("b", 100), ("a", 100), ("a", 100)]), 100, "one is left");
         assert_eq!(until(&[("a", 100); 4]), 110);
-        assert_eq!(until(&[("a", 100), ("a", 100), ("a", 100), ("a", 105), ("a", 109)]), 120);
+        assert_eq!(until(&[("a", 100); 9]), 110, "of several objects that followed each other");
+        assert_eq!(until(&[("a", 100), ("a", 100), ("a", 100), ("a", 105), ("a", 111)]), 120);
         assert_eq!(until(&[("a", 100), ("a", 100), ("a", 100), ("a", 200)]), 180, "long ago is over");
     }
 }
